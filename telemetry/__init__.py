@@ -1,0 +1,1 @@
+"""OpenTelemetry for every process: set-up, the catalogue of instruments, Celery signals, logs, redaction."""

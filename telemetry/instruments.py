@@ -1,0 +1,147 @@
+"""The catalogue: every instrument of the system, declared once.
+
+The meter is OpenTelemetry's proxy, so an instrument may be used before `telemetry.setup` has run; what is
+recorded then goes nowhere. Attributes are closed sets: no task id, exception text or URL is ever one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal
+
+from opentelemetry import metrics
+from opentelemetry.metrics import CallbackOptions, Observation
+
+Kind = Literal["counter", "histogram", "gauge"]
+
+MILLISECONDS = (5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 180_000)
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800)
+
+_METER = metrics.get_meter("autotrader")
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """One entry of the catalogue. `unit` is UCUM ("1" for a plain count)."""
+
+    name: str
+    kind: Kind
+    unit: str
+    description: str
+    attributes: tuple[str, ...]
+
+
+CATALOGUE: dict[str, Instrument] = {}
+
+
+def _declare(kind: Kind, name: str, unit: str, description: str, attributes: Sequence[str]) -> None:
+    if name in CATALOGUE:
+        raise ValueError(f"instrument {name} is declared twice")
+    CATALOGUE[name] = Instrument(name, kind, unit, description, tuple(attributes))
+
+
+def _counter(name: str, description: str, *attributes: str, unit: str = "1") -> metrics.Counter:
+    _declare("counter", name, unit, description, attributes)
+    return _METER.create_counter(name, unit, description)
+
+
+def _histogram(name: str, description: str, *attributes: str, unit: str, bounds: Sequence[float]) -> metrics.Histogram:
+    _declare("histogram", name, unit, description, attributes)
+    return _METER.create_histogram(name, unit, description, explicit_bucket_boundaries_advisory=bounds)
+
+
+class Gauge:
+    """A value per attribute set, reported at every export until it is set anew."""
+
+    def __init__(self, name: str, description: str, attributes: Sequence[str], unit: str) -> None:
+        _declare("gauge", name, unit, description, attributes)
+        self._values: dict[tuple[tuple[str, str], ...], float] = {}
+        _METER.create_observable_gauge(name, [self._observe], unit, description)
+
+    def set(self, value: float, attributes: Mapping[str, str] | None = None) -> None:
+        """Remember `value` for this attribute set."""
+        self._values[tuple(sorted((attributes or {}).items()))] = value
+
+    def _observe(self, _: CallbackOptions) -> Iterable[Observation]:
+        return [Observation(value, dict(key)) for key, value in list(self._values.items())]
+
+
+def _gauge(name: str, description: str, *attributes: str, unit: str = "1") -> Gauge:
+    return Gauge(name, description, attributes, unit)
+
+
+def start_at_zero(counter: metrics.Counter, **values: Iterable[str]) -> None:
+    """Export 0 for every combination of known attribute values, so that `increase()` sees the first event."""
+    for combination in product(*values.values()):
+        counter.add(0, dict(zip(values, combination, strict=True)))
+
+
+# analyses
+analysis_executions = _counter(
+    "analysis.executions", "Analyses carried out",
+    "status", "asset_type", "asset_name", "market", "model", "decision", "confidence_range",
+)  # fmt: skip
+analysis_duration = _histogram(
+    "analysis.duration", "Time of one analysis, data collection included",
+    "status", "asset_type", "market", "model", unit="ms", bounds=MILLISECONDS,
+)  # fmt: skip
+ai_decisions = _counter("ai_decision_total", "Decisions of the analyst", "symbol", "decision")
+
+# calls to venues, one per HTTP request
+api_calls = _counter("api.calls", "HTTP requests to a venue", "service", "operation", "status")
+api_call_duration = _histogram(
+    "api.call.duration", "Time of one HTTP request to a venue",
+    "service", "operation", "status", unit="ms", bounds=MILLISECONDS,
+)  # fmt: skip
+
+# scheduled jobs
+job_success = _counter("scheduler_job_success_total", "Scheduled jobs that ended well", "job_name")
+job_failure = _counter("scheduler_job_failure_total", "Scheduled jobs that failed", "job_name")
+job_duration = _histogram(
+    "scheduler_job_duration_seconds", "Time of one scheduled job", "job_name", unit="s", bounds=SECONDS
+)
+sweeps = _counter("autotrader.sweeps", "Sweeps by how they ended", "market", "outcome")
+outcomes = _counter("autotrader.outcomes", "Analysed symbols by what came of them", "market", "outcome")
+
+# orders and portfolio
+orders = _counter("autotrader.orders", "Orders by the state they ended in", "market", "side", "state")
+trades = _counter("trades_total", "Fills", "symbol", "side")
+trade_volume_krw = _counter("trade_volume_krw_total", "Value of fills in KRW markets", "symbol", "side")
+trade_fee_krw = _counter("trade_fee_krw_total", "Fees of fills in KRW markets", "symbol", "side")
+portfolio_value_krw = _gauge("portfolio_value_krw", "Cash and positions of all KRW accounts at the last quotes")
+portfolio_profit_rate = _gauge("portfolio_profit_rate", "Profit of the KRW accounts over what they started with")
+
+# errors and life
+bot_errors = _counter("bot_errors_total", "Errors that reached the error reporter", "error_type")
+bot_running = _gauge("bot_running", "1 while this process works", "process")
+
+# the worker
+task_received = _counter("celery.task.received", "Tasks the worker received", "task")
+task_started = _counter("celery.task.started", "Tasks that began to run", "task")
+task_succeeded = _counter("celery.task.succeeded", "Tasks that ended well", "task")
+task_failed = _counter("celery.task.failed", "Tasks that failed", "task", "error_type")
+task_retried = _counter("celery.task.retried", "Tasks that asked for another try", "task")
+task_revoked = _counter("celery.task.revoked", "Tasks revoked or expired before they ran", "task", "reason")
+task_rejected = _counter("celery.task.rejected", "Messages the worker rejected or did not know", "reason")
+task_runtime = _histogram("celery.task.runtime", "Time in the task", "task", "state", unit="s", bounds=SECONDS)
+task_queue_wait = _histogram(
+    "celery.task.queue_wait", "Time from publish (or ETA) to start", "task", "queue", unit="s", bounds=SECONDS
+)
+worker_active = _gauge("celery.worker.active", "Tasks running in this worker", "worker")
+worker_pool_size = _gauge("celery.worker.pool_size", "Threads of the pool", "worker")
+worker_heartbeat = _gauge("celery.worker.last_heartbeat", "Unix time of the last heartbeat", "worker", unit="s")
+flower_executing = _gauge(
+    "flower_worker_number_of_currently_executing_tasks", "Same as celery.worker.active, by Flower's name", "worker"
+)
+loop_lag = _histogram("autotrader.loop.lag", "How late the event loop ran a timer", "process", unit="s", bounds=SECONDS)
+
+# the beat
+beat_last_tick = _gauge("celery.beat.last_tick", "Unix time of the last tick of the beat", unit="s")
+beat_entry_last_sent = _gauge("celery.beat.entry.last_sent", "Unix time an entry was last sent", "entry", unit="s")
+
+# alerts
+alerts_recorded = _counter("autotrader.alerts.recorded", "Occurrences written to the alert queue", "kind", "result")
+alerts_sent = _counter("autotrader.alerts.sent", "Messages to Telegram by result", "kind", "result")
+alert_queue_depth = _gauge("autotrader.alerts.queue_depth", "Alerts waiting to be sent")

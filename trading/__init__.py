@@ -1,0 +1,1 @@
+"""The rules of trading. Pure: no Celery, Redis, HTTP or SQL is imported below this package."""

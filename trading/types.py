@@ -1,0 +1,167 @@
+"""The words the whole system speaks: candles, quotes, analyses and orders.
+
+Money and quantities are `Decimal`, times are aware UTC. A price is in the currency of its instrument.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+
+class Side(StrEnum):
+    BUY = "buy"
+    SELL = "sell"
+
+
+class Decision(StrEnum):
+    BUY = "buy"
+    HOLD = "hold"
+    SELL = "sell"
+
+
+class OrderState(StrEnum):
+    """Where an order stands; `unknown` means sent but not proven either way."""
+
+    PLANNED = "planned"
+    SENDING = "sending"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    THROTTLED = "throttled"
+    UNKNOWN = "unknown"
+    PARTLY_FILLED = "partly_filled"
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    NOT_CREATED = "not_created"
+
+
+@dataclass(frozen=True, slots=True)
+class Candle:
+    """One bar: `time` is its start; prices in the instrument's currency, volume in units of the instrument."""
+
+    time: datetime
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """What a symbol is and in which steps it is traded.
+
+    `asset_type` is the seed's tag: `crypto`, `equity_kr` or `equity_us`. `quantity_step` is the smallest
+    quantity difference of an order, `min_order_value` the smallest price x quantity, in `currency`.
+    `fee_rate` is a fraction of the value, each side.
+    """
+
+    market: str
+    symbol: str
+    name: str
+    asset_type: str
+    currency: str
+    quantity_step: Decimal
+    min_order_value: Decimal
+    fee_rate: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """Last price and best book prices at `at`; where a venue shows no book, bid = ask = price."""
+
+    symbol: str
+    price: Decimal
+    bid: Decimal
+    ask: Decimal
+    tick_size: Decimal
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRange:
+    """A closed interval of prices."""
+
+    min: Decimal
+    max: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRanges:
+    """The four ranges of an analysis: where to buy, where to sell, the hoped-for dip and the target."""
+
+    appropriate_buy: PriceRange
+    appropriate_sell: PriceRange
+    buy_hope: PriceRange
+    sell_target: PriceRange
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What an analyst proposes. `confidence` is 0-100, `reasons` one to three, `price` the quote it saw."""
+
+    decision: Decision
+    confidence: int
+    reasons: tuple[str, ...]
+    ranges: PriceRanges
+    model: str
+    price: Decimal
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Units held and their average buy price including fees; quantity 0 means none is held."""
+
+    quantity: Decimal
+    average_price: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Free cash in `currency` and the position in one symbol."""
+
+    currency: str
+    cash: Decimal
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class OrderIntent:
+    """A limit order to place, immediate-or-cancel: what does not cross the book at once is cancelled.
+
+    `client_order_id` is derived from run, market, symbol, side, leg and attempt, so the same decision
+    always makes the same id.
+    """
+
+    client_order_id: str
+    market: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """One execution, keyed by the venue's own trade id; `fee` in the order's currency."""
+
+    trade_id: str
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The venue's word on an order: its id, its state (accepted, filled, partly_filled, cancelled or
+    rejected), the fills so far and, for a rejection, the reason."""
+
+    venue_order_id: str | None
+    state: OrderState
+    fills: tuple[Fill, ...] = ()
+    reason: str | None = None

@@ -1,0 +1,1 @@
+"""One folder per market: all that knows a venue's API lives there, and nothing else does."""

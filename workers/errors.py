@@ -1,0 +1,51 @@
+"""What can go wrong at a venue, one class per reaction of the caller. No message ever holds a URL or a key."""
+
+from __future__ import annotations
+
+
+class VenueError(Exception):
+    """A venue could not be used; the message names the venue, the symbol and the cure."""
+
+
+class TimedOut(VenueError):
+    """No answer within the time-out: a read may be repeated at the next tick, an order is unproven."""
+
+
+class Unreachable(VenueError):
+    """No connection could be made: check the network and the base URL."""
+
+
+class Throttled(VenueError):
+    """The venue refused for rate (429, 418, EGW00201): close the gate for `retry_after` seconds."""
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class UnknownSymbol(VenueError):
+    """The venue does not list this symbol: correct the setting."""
+
+
+class BadReply(VenueError):
+    """The venue answered something that is not its documented reply, such as an HTML page."""
+
+
+class BadCredentials(VenueError):
+    """The venue refused the keys: correct them, nothing will work until then."""
+
+
+class Rejected(VenueError):
+    """The venue understood and refused; `name` is its own error name."""
+
+    def __init__(self, message: str, name: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
+class NoData(VenueError):
+    """The venue has no rows where some were needed."""
+
+
+class Stale(VenueError):
+    """The newest data is older than it may be."""
