@@ -1,0 +1,209 @@
+"""Faults to order: what a venue, Telegram or the collector does when it does not answer as it should."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from aiohttp import web
+
+SERVICES = ("upbit", "kis", "yahoo", "telegram", "otlp")
+KINDS = ("hang", "slow", "error", "throttle", "html", "close", "candles", "token")
+VARIANTS = ("nan", "zero", "negative", "few")
+FEW = 3
+
+# the kinds that spoil one sort of answer only: (service, part of the path)
+_APPLIES_TO = {
+    "candles": (("upbit", "/candles/"), ("kis", "itemchartprice"), ("yahoo", "/finance/chart/")),
+    "token": (("kis", "/oauth2/tokenP"),),
+}
+_DEFAULT_SECONDS = {"hang": 60.0, "slow": 1.0}
+
+# where a handler that serves candles finds how to spoil them
+SPOIL = web.RequestKey("spoil", str)
+
+MAINTENANCE = (
+    "<!DOCTYPE html><html><head><title>Service maintenance</title></head>"
+    "<body><h1>Service maintenance</h1><p>We will be right back.</p></body></html>"
+)
+
+
+class FaultSpecError(ValueError):
+    """A fault that cannot be ordered; the message says what is allowed."""
+
+
+class Replies(Protocol):
+    """How one service words its failures."""
+
+    def failed(self, status: int) -> web.Response:
+        """An internal failure with that HTTP status."""
+
+    def throttled(self, status: int | None, retry_after: int) -> web.Response:
+        """The refusal for rate; `status` None means the service's own, `retry_after` is in seconds."""
+
+
+@dataclass(slots=True)
+class Fault:
+    """One ordered fault. None narrows nothing; `left` is how many requests it still hits (None: until cleared)."""
+
+    id: int
+    service: str
+    kind: str
+    symbol: str | None = None
+    chat_id: str | None = None
+    path: str | None = None
+    left: int | None = None
+    seconds: float = 0.0
+    status: int | None = None
+    variant: str | None = None
+    retry_after: int = 5
+    hits: int = 0
+
+    def matches(self, service: str, path: str, subjects: Sequence[str]) -> bool:
+        if service != self.service or self.left == 0 or (self.path is not None and self.path not in path):
+            return False
+        if any(wanted is not None and wanted not in subjects for wanted in (self.symbol, self.chat_id)):
+            return False
+        applies = _APPLIES_TO.get(self.kind)
+        return applies is None or any(service == owner and part in path for owner, part in applies)
+
+
+class FaultBoard:
+    """The faults in force; of several that fit, the one ordered first is used."""
+
+    def __init__(self) -> None:
+        self._faults: list[Fault] = []
+        self._last_id = 0
+
+    def order(self, spec: Mapping[str, Any]) -> Fault:
+        """Put a fault in force. Raises `FaultSpecError`."""
+        fault = _parse(spec, self._last_id + 1)
+        self._last_id = fault.id
+        self._faults.append(fault)
+        return fault
+
+    def take(self, service: str, path: str, subjects: Sequence[str]) -> Fault | None:
+        """The fault that hits this request, counted, or None."""
+        for fault in self._faults:
+            if fault.matches(service, path, subjects):
+                fault.hits += 1
+                if fault.left is not None:
+                    fault.left -= 1
+                return fault
+        return None
+
+    def listed(self) -> list[dict[str, Any]]:
+        return [asdict(fault) for fault in self._faults]
+
+    def clear(self, fault_id: int | None = None) -> int:
+        """Lift one fault, or all; returns how many there were."""
+        kept = [] if fault_id is None else [fault for fault in self._faults if fault.id != fault_id]
+        lifted = len(self._faults) - len(kept)
+        self._faults = kept
+        return lifted
+
+
+async def carry_out(
+    fault: Fault, request: web.Request, replies: Replies, answer: Callable[[], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse | None:
+    """Answer the request as the fault says; None means the connection was dropped without an answer."""
+    match fault.kind:
+        case "hang":
+            await asyncio.sleep(fault.seconds)
+            drop(request)
+            return None
+        case "close":
+            drop(request)
+            return None
+        case "slow":
+            await asyncio.sleep(fault.seconds)
+            return await answer()
+        case "error":
+            return replies.failed(fault.status or 500)
+        case "throttle":
+            return replies.throttled(fault.status, fault.retry_after)
+        case "html":
+            return web.Response(text=MAINTENANCE, content_type="text/html", status=fault.status or 200)
+        case "token":
+            return web.json_response(
+                {"error_description": "접근토큰 발급 잠시 후 다시 시도하세요(1분당 1회)", "error_code": "EGW00133"},
+                status=403,
+            )
+        case _:
+            request[SPOIL] = fault.variant or "nan"
+            return await answer()
+
+
+def drop(request: web.Request) -> None:
+    """Close the connection without an answer."""
+    if request.transport is not None:
+        request.transport.abort()
+
+
+def spoiled(
+    rows: list[dict[str, Any]], variant: str | None, prices: Iterable[str], not_a_number: object
+) -> list[dict[str, Any]]:
+    """Candle rows (newest first) as a broken venue sends them: every tenth one, from the newest on, without a price,
+    with zeros or with negative prices, or hardly any rows at all."""
+    if variant == "few":
+        return rows[:FEW]
+    if variant is not None:
+        for row in rows[::10]:
+            for name in prices:
+                row[name] = not_a_number if variant == "nan" else _wrong(row[name], variant)
+    return rows
+
+
+def _wrong(value: Any, variant: str) -> object:
+    if isinstance(value, str):
+        return "0" if variant == "zero" else f"-{value}"
+    return 0 if variant == "zero" else -value
+
+
+def _parse(spec: Mapping[str, Any], fault_id: int) -> Fault:
+    if not isinstance(spec, Mapping):
+        raise FaultSpecError("a fault is a JSON object with service and kind")
+    known = {"service", "kind", "symbol", "chat_id", "path", "count", "seconds", "status", "variant", "retry_after"}
+    if unknown := sorted(set(spec) - known):
+        raise FaultSpecError(f"unknown field {unknown[0]!r}: use {', '.join(sorted(known))}")
+    service, kind = spec.get("service"), spec.get("kind")
+    if service not in SERVICES:
+        raise FaultSpecError(f"service {service!r}: use one of {', '.join(SERVICES)}")
+    if kind not in KINDS:
+        raise FaultSpecError(f"kind {kind!r}: use one of {', '.join(KINDS)}")
+    if kind in _APPLIES_TO and service not in {owner for owner, _ in _APPLIES_TO[kind]}:
+        raise FaultSpecError(f"kind {kind!r} does not apply to {service}")
+    variant = spec.get("variant")
+    if (kind == "candles") != (variant is not None) or (variant is not None and variant not in VARIANTS):
+        raise FaultSpecError(f"variant {variant!r}: kind candles, and only it, takes one of {', '.join(VARIANTS)}")
+    count = _whole(spec, "count", 1, 1_000_000)
+    seconds = spec.get("seconds", _DEFAULT_SECONDS.get(kind, 0.0))
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= 3600:
+        raise FaultSpecError(f"seconds {seconds!r}: use a number from 0 to 3600")
+    return Fault(
+        id=fault_id,
+        service=service,
+        kind=kind,
+        symbol=_text(spec, "symbol"),
+        chat_id=_text(spec, "chat_id"),
+        path=_text(spec, "path"),
+        left=count,
+        seconds=float(seconds),
+        status=_whole(spec, "status", 200, 599),
+        variant=variant,
+        retry_after=_whole(spec, "retry_after", 0, 86_400) or 5,
+    )
+
+
+def _text(spec: Mapping[str, Any], name: str) -> str | None:
+    value = spec.get(name)
+    return None if value is None else str(value)
+
+
+def _whole(spec: Mapping[str, Any], name: str, low: int, high: int) -> int | None:
+    value = spec.get(name)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high):
+        raise FaultSpecError(f"{name} {value!r}: use a whole number from {low} to {high}")
+    return value

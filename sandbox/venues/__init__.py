@@ -1,0 +1,1 @@
+"""The wire protocols of the three markets, one module each: replies as documented, values from the candles."""

@@ -1,0 +1,307 @@
+"""The tables as the queries see them. What a row may be and become is enforced by PostgreSQL itself.
+
+Constraints and indexes are declared here and in the migration; a test holds the two equal. Triggers (legal
+state changes, append-only journals) stand in the migration only. Money is NUMERIC, times are timestamptz.
+NUMERIC knows NaN and Infinity, and NaN is greater than every number there: hence the upper bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Computed,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    MetaData,
+    Numeric,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from trading.types import Decision, OrderState, Side
+
+SCHEMA_REVISION = "0001"
+"""The migration these tables stand at; known without importing Alembic, which costs a process 11 MB."""
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+_TIME = DateTime(timezone=True)
+_RANGES = ("appropriate_buy", "appropriate_sell", "buy_hope", "sell_target")
+
+
+def _one_of(column: str, values: Iterable[str] | type[StrEnum]) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+def _positive(column: str) -> CheckConstraint:
+    return CheckConstraint(f"{column} > 0 AND {column} < 'Infinity'", name=column)
+
+
+def _not_negative(column: str) -> CheckConstraint:
+    return CheckConstraint(f"{column} >= 0 AND {column} < 'Infinity'", name=column)
+
+
+def _uuid_key() -> Column[object]:
+    return Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()"))
+
+
+runs = Table(
+    "runs",
+    metadata,
+    _uuid_key(),
+    Column("market", Text, nullable=False),
+    Column("slot", _TIME, nullable=False),
+    Column("task_id", Text),
+    Column("status", Text, nullable=False),
+    Column("reason", Text),
+    Column("trace_id", Text),
+    Column("opened_at", _TIME, nullable=False, server_default=text("now()")),
+    Column("finished_at", _TIME),
+    UniqueConstraint("market", "slot"),
+    UniqueConstraint("id", "market"),
+    _one_of("status", ("opened", "published", "finished", "skipped")),
+    CheckConstraint("(status = 'skipped') = (reason IS NOT NULL)", name="skipped_says_why"),
+    CheckConstraint("(status IN ('finished', 'skipped')) = (finished_at IS NOT NULL)", name="finished_at"),
+)
+Index("ix_runs_opened_at", runs.c.opened_at)
+
+run_symbols = Table(
+    "run_symbols",
+    metadata,
+    Column("run_id", Uuid, ForeignKey("runs.id"), nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default=text("'pending'")),
+    Column("outcome", Text),
+    Column("error", Text),
+    Column("task_id", Text),
+    Column("finished_at", _TIME),
+    PrimaryKeyConstraint("run_id", "symbol"),
+    _one_of("state", ("pending", "done", "failed")),
+    CheckConstraint("(state = 'done') = (outcome IS NOT NULL)", name="done_has_outcome"),
+    CheckConstraint("(state = 'failed') = (error IS NOT NULL)", name="failed_has_error"),
+    CheckConstraint("(state = 'pending') = (finished_at IS NULL)", name="finished_at"),
+)
+Index("ix_run_symbols_pending", run_symbols.c.run_id, postgresql_where=text("state = 'pending'"))
+
+analyses = Table(
+    "analyses",
+    metadata,
+    _uuid_key(),
+    Column("run_id", Uuid, nullable=False),
+    Column("market", Text, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("decision", Text, nullable=False),
+    Column("confidence", SmallInteger, nullable=False),
+    Column("reasons", ARRAY(Text), nullable=False),
+    *(Column(f"{name}_{end}", Numeric, nullable=False) for name in _RANGES for end in ("min", "max")),
+    Column("price", Numeric, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("indicators", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("at", _TIME, nullable=False),
+    Column("trace_id", Text),
+    Column("created_at", _TIME, nullable=False, server_default=text("now()")),
+    UniqueConstraint("run_id", "symbol"),
+    UniqueConstraint("id", "run_id", "market", "symbol"),
+    ForeignKeyConstraint(["run_id", "symbol"], ["run_symbols.run_id", "run_symbols.symbol"]),
+    ForeignKeyConstraint(["run_id", "market"], ["runs.id", "runs.market"]),
+    _one_of("decision", Decision),
+    CheckConstraint("confidence BETWEEN 0 AND 100", name="confidence"),
+    CheckConstraint("cardinality(reasons) BETWEEN 1 AND 3 AND array_position(reasons, NULL) IS NULL", name="reasons"),
+    *(
+        CheckConstraint(f"0 <= {name}_min AND {name}_min <= {name}_max AND {name}_max < 'Infinity'", name=name)
+        for name in _RANGES
+    ),
+    _positive("price"),
+)
+Index("ix_analyses_market_symbol_at", analyses.c.market, analyses.c.symbol, analyses.c.at.desc())
+
+orders = Table(
+    "orders",
+    metadata,
+    _uuid_key(),
+    Column("client_order_id", Text, nullable=False),
+    Column("analysis_id", Uuid, nullable=False),
+    Column("run_id", Uuid, nullable=False),
+    Column("market", Text, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("side", Text, nullable=False),
+    Column("quantity", Numeric, nullable=False),
+    Column("price", Numeric, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("filled_quantity", Numeric, nullable=False, server_default=text("0")),
+    Column("venue_order_id", Text),
+    Column("reason", Text),
+    Column("trace_id", Text),
+    Column("created_at", _TIME, nullable=False, server_default=text("now()")),
+    Column("updated_at", _TIME, nullable=False, server_default=text("now()")),
+    UniqueConstraint("client_order_id"),
+    UniqueConstraint("id", "market"),
+    ForeignKeyConstraint(
+        ["analysis_id", "run_id", "market", "symbol"],
+        ["analyses.id", "analyses.run_id", "analyses.market", "analyses.symbol"],
+    ),
+    _one_of("side", Side),
+    _positive("quantity"),
+    _positive("price"),
+    _one_of("state", OrderState),
+    CheckConstraint("filled_quantity >= 0 AND filled_quantity <= quantity", name="filled_quantity"),
+    CheckConstraint("state <> 'filled' OR filled_quantity = quantity", name="filled_is_whole"),
+    CheckConstraint("state <> 'partly_filled' OR filled_quantity > 0", name="partly_filled_has_fills"),
+    CheckConstraint(
+        "state NOT IN ('planned', 'rejected', 'not_created') OR filled_quantity = 0", name="no_order_no_fills"
+    ),
+)
+Index("ix_orders_analysis_id", orders.c.analysis_id)
+Index("ix_orders_run_id", orders.c.run_id)
+Index(
+    "ix_orders_open",
+    orders.c.state,
+    orders.c.updated_at,
+    postgresql_where=text("state NOT IN ('rejected', 'filled', 'cancelled', 'not_created')"),
+)
+# while one order of a side is unproven no second one is sent: the first could not be told from it at a venue
+# that knows no client order ids
+Index(
+    "uq_orders_unproven",
+    orders.c.market,
+    orders.c.symbol,
+    orders.c.side,
+    unique=True,
+    postgresql_where=text("state IN ('sending', 'unknown')"),
+)
+# two orders never claim the same order of the venue
+Index(
+    "uq_orders_venue_order_id",
+    orders.c.market,
+    orders.c.venue_order_id,
+    unique=True,
+    postgresql_where=text("venue_order_id IS NOT NULL"),
+)
+
+order_events = Table(
+    "order_events",
+    metadata,
+    Column("seq", BigInteger, Identity(always=True), primary_key=True),
+    Column("order_id", Uuid, ForeignKey("orders.id"), nullable=False),
+    Column("from_state", Text),
+    Column("to_state", Text, nullable=False),
+    Column("payload", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("at", _TIME, nullable=False, server_default=text("now()")),
+    Column("trace_id", Text),
+)
+Index("ix_order_events_order_id_seq", order_events.c.order_id, order_events.c.seq)
+
+fills = Table(
+    "fills",
+    metadata,
+    Column("market", Text, nullable=False),
+    Column("trade_id", Text, nullable=False),
+    Column("order_id", Uuid, nullable=False),
+    Column("quantity", Numeric, nullable=False),
+    Column("price", Numeric, nullable=False),
+    Column("fee", Numeric, nullable=False),
+    Column("at", _TIME, nullable=False),
+    PrimaryKeyConstraint("market", "trade_id"),
+    ForeignKeyConstraint(["order_id", "market"], ["orders.id", "orders.market"]),
+    _positive("quantity"),
+    _positive("price"),
+    _not_negative("fee"),
+)
+Index("ix_fills_order_id", fills.c.order_id)
+
+paper_accounts = Table(
+    "paper_accounts",
+    metadata,
+    Column("market", Text, primary_key=True),
+    Column("currency", Text, nullable=False),
+    Column("cash", Numeric, nullable=False),
+    Column("opening_cash", Numeric, nullable=False),
+    _not_negative("cash"),
+    _not_negative("opening_cash"),
+)
+
+paper_positions = Table(
+    "paper_positions",
+    metadata,
+    Column("market", Text, ForeignKey("paper_accounts.market"), nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("quantity", Numeric, nullable=False),
+    Column("cost", Numeric, nullable=False),
+    PrimaryKeyConstraint("market", "symbol"),
+    _not_negative("quantity"),
+    _not_negative("cost"),
+    CheckConstraint("quantity > 0 OR cost = 0", name="nothing_costs_nothing"),
+)
+
+paper_orders = Table(
+    "paper_orders",
+    metadata,
+    Column("client_order_id", Text, primary_key=True),
+    Column("market", Text, ForeignKey("paper_accounts.market"), nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("side", Text, nullable=False),
+    Column("quantity", Numeric, nullable=False),
+    Column("price", Numeric, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("created_at", _TIME, nullable=False),
+    _one_of("side", Side),
+    _one_of("state", (OrderState.FILLED, OrderState.CANCELLED, OrderState.REJECTED)),
+    CheckConstraint("(state = 'filled') = (reason IS NULL)", name="unfilled_says_why"),
+)
+
+paper_fills = Table(
+    "paper_fills",
+    metadata,
+    Column("trade_id", Text, primary_key=True),
+    Column("client_order_id", Text, ForeignKey("paper_orders.client_order_id"), nullable=False),
+    Column("quantity", Numeric, nullable=False),
+    Column("price", Numeric, nullable=False),
+    Column("fee", Numeric, nullable=False),
+    Column("at", _TIME, nullable=False),
+    UniqueConstraint("client_order_id"),
+    _positive("quantity"),
+    _positive("price"),
+    _not_negative("fee"),
+)
+
+portfolio_snapshots = Table(
+    "portfolio_snapshots",
+    metadata,
+    _uuid_key(),
+    Column("run_id", Uuid, nullable=False),
+    Column("market", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("cash", Numeric, nullable=False),
+    Column("positions_value", Numeric, nullable=False),
+    Column("total", Numeric, Computed("cash + positions_value", persisted=True)),
+    Column("at", _TIME, nullable=False),
+    UniqueConstraint("run_id"),
+    ForeignKeyConstraint(["run_id", "market"], ["runs.id", "runs.market"]),
+    _not_negative("cash"),
+    _not_negative("positions_value"),
+)
+Index("ix_portfolio_snapshots_market_at", portfolio_snapshots.c.market, portfolio_snapshots.c.at.desc())

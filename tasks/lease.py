@@ -1,0 +1,74 @@
+"""A lease on one symbol, so that two runs of it never overlap, whichever processes they are in.
+
+The lease is short and renewed while its holder lives: one left by a killed worker is free after
+`LEASE_SECONDS`, long before its message is delivered again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections.abc import AsyncIterator
+
+from redis.asyncio import Redis
+
+log = logging.getLogger(__name__)
+
+LEASE_SECONDS = 15.0
+RENEW_SECONDS = 5.0
+# How long a second run waits for the first before it gives up.
+WAIT_SECONDS = LEASE_SECONDS + 5.0
+POLL_SECONDS = 0.25
+
+_RENEW = "if redis.call('GET',KEYS[1])==ARGV[1] then return redis.call('PEXPIRE',KEYS[1],ARGV[2]) end return 0"
+_RELEASE = "if redis.call('GET',KEYS[1])==ARGV[1] then return redis.call('DEL',KEYS[1]) end return 0"
+
+
+class LeaseLost(Exception):
+    """Another run holds the symbol now, so this one must not go on."""
+
+
+@contextlib.asynccontextmanager
+async def symbol_lease(redis: Redis, market: str, symbol: str) -> AsyncIterator[bool]:
+    """Hold (market, symbol) inside the block. Yields False if another run kept it for `WAIT_SECONDS`.
+
+    Raises `LeaseLost` in the block's task if the lease cannot be renewed in time.
+    """
+    key, token = f"autotrader:lease:{market}:{symbol}", uuid.uuid4().hex
+    if not await _acquire(redis, key, token):
+        yield False
+        return
+    holder = asyncio.current_task()
+    assert holder is not None
+    lost = asyncio.Event()
+    renewal = asyncio.create_task(_renew(redis, key, token, holder, lost))
+    try:
+        yield True
+    except asyncio.CancelledError:
+        if lost.is_set():
+            raise LeaseLost(f"the lease on {market} {symbol} was lost; another run may hold it") from None
+        raise
+    finally:
+        renewal.cancel()
+        await redis.eval(_RELEASE, 1, key, token)  # type: ignore[misc]
+
+
+async def _acquire(redis: Redis, key: str, token: str) -> bool:
+    waited = 0.0
+    while not await redis.set(key, token, nx=True, px=int(LEASE_SECONDS * 1000)):
+        if waited >= WAIT_SECONDS:
+            return False
+        await asyncio.sleep(POLL_SECONDS)
+        waited += POLL_SECONDS
+    return True
+
+
+async def _renew(redis: Redis, key: str, token: str, holder: asyncio.Task[object], lost: asyncio.Event) -> None:
+    while True:
+        await asyncio.sleep(RENEW_SECONDS)
+        if not await redis.eval(_RENEW, 1, key, token, int(LEASE_SECONDS * 1000)):  # type: ignore[misc]
+            lost.set()
+            holder.cancel()
+            return

@@ -1,0 +1,126 @@
+"""What happens when a process of Celery starts and ends: telemetry first, then what the tasks need.
+
+A process that cannot work says why in one line and exits 1; its supervisor starts it again.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import socket
+import sys
+from functools import partial
+from typing import Any
+
+from celery import Celery, concurrency, signals
+from celery.concurrency.thread import TaskPool as ThreadPool
+
+from notifications.reporter import ErrorReporter
+from settings import Settings
+from storage.engine import StorageError
+from storage.runs import fail_symbol
+from tasks.reporting import report_failure
+from telemetry import celery_metrics, celery_spans, logs, setup
+from telemetry.instruments import bot_running, worker_pool_size
+from workers import runtime
+from workers.redis_client import RedisUnavailable, check_redis_sync
+
+log = logging.getLogger(__name__)
+
+# The seeds count jobs, not tasks: their "trading job" is our analysis with what follows from it.
+JOBS = {"tasks.analysis.analyze_and_trade": "trading_job", "tasks.analysis.sweep": "sweep_job"}
+
+EXPIRY_WRITE_SECONDS = 5.0
+
+
+def connect(app: Celery, settings: Settings) -> None:
+    """Hook into Celery's signals. Called once, when the app is made."""
+    signals.setup_logging.connect(partial(_setup_logging, settings), weak=False)
+    signals.before_task_publish.connect(celery_metrics.stamp_publish_time, weak=False)
+    signals.worker_init.connect(partial(_start_worker, app, settings), weak=False)
+    signals.worker_ready.connect(_worker_ready, weak=False)
+    signals.beat_init.connect(partial(_start_beat, settings), weak=False)
+
+
+def start_telemetry(settings: Settings, process: str, instance: str) -> setup.Telemetry:
+    """Start telemetry for a process of ours; a taken Prometheus port ends it with one line."""
+    config = setup.TelemetryConfig(
+        service_prefix=settings.otel_service_name,
+        process=process,
+        instance=instance,
+        environment=settings.otel_environment,
+        endpoint=settings.otlp_endpoint,
+        protocol=settings.otel_exporter_otlp_protocol,
+        insecure=settings.signoz_insecure,
+        prometheus_port=settings.prometheus_port,
+    )
+    try:
+        return setup.start(config)
+    except setup.PortInUse as error:
+        sys.exit(f"autotrader: {error}")
+
+
+def _setup_logging(settings: Settings, **_: Any) -> None:
+    logs.configure(settings.log_format, settings.log_level)
+
+
+def _start_worker(app: Celery, settings: Settings, sender: Any, **_: Any) -> None:
+    refuse_other_pools(sender.pool_cls)
+    process = runtime.process_name(set(app.amqp.queues.consume_from))
+    telemetry = start_telemetry(settings, process, sender.hostname)
+    celery_spans.instrument()
+    celery_metrics.CeleryMetrics(sender.hostname, JOBS).connect()
+    worker_pool_size.set(sender.concurrency, {"worker": sender.hostname})
+    reporter = ErrorReporter(settings)
+    signals.task_failure.connect(partial(report_failure, reporter, sender.hostname), weak=False)
+    signals.task_revoked.connect(_write_expiry, weak=False)
+    try:
+        runtime.open_runtime(settings, process)
+    except (StorageError, RedisUnavailable) as error:
+        telemetry.shutdown()
+        sys.exit(f"autotrader: {error}")
+    signals.worker_shutdown.connect(partial(_stop_worker, telemetry, process), weak=False)
+
+
+def refuse_other_pools(pool: Any) -> None:
+    """End the process unless its pool is `threads`: any other breaks the one event loop of the process."""
+    if concurrency.get_implementation(pool) is ThreadPool:
+        return
+    name = pool if isinstance(pool, str) else pool.__module__.rsplit(".", 1)[-1]
+    sys.exit(f"autotrader: the pool {name!r} cannot run these tasks, only 'threads' can: start the worker with -P threads")
+
+
+def _worker_ready(sender: Any, **_: Any) -> None:
+    process = runtime.current_runtime().process
+    bot_running.set(1, {"process": process})
+    log.info("%s is ready", process)
+
+
+def _stop_worker(telemetry: setup.Telemetry, process: str, **_: Any) -> None:
+    bot_running.set(0, {"process": process})
+    runtime.close_runtime()
+    telemetry.shutdown()
+
+
+def _start_beat(settings: Settings, **_: Any) -> None:
+    try:
+        check_redis_sync(settings.redis_url)
+    except RedisUnavailable as error:
+        sys.exit(f"autotrader: {error}")
+    telemetry = start_telemetry(settings, "beat", f"beat@{socket.gethostname()}")
+    celery_spans.instrument()
+    bot_running.set(1, {"process": "beat"})
+    # Celery has no signal for the end of a beat
+    atexit.register(telemetry.shutdown)
+
+
+def _write_expiry(request: Any = None, expired: bool = False, **_: Any) -> None:
+    """An analysis that expired in the queue never ran: write that down, so that its run can end."""
+    if not expired or request is None or request.name != "tasks.analysis.analyze_and_trade":
+        return
+    _, symbol, run_id = request.args
+    open_runtime = runtime.current_runtime()
+    open_runtime.run(
+        fail_symbol(open_runtime.engine, run_id, symbol, "expired in the queue before a worker was free"),
+        EXPIRY_WRITE_SECONDS,
+    )

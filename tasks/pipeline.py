@@ -1,0 +1,158 @@
+"""One symbol through the house: collect, analyse, store, decide, order, tell. Each step is a span."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from opentelemetry import trace
+
+from notifications.trades import TradeNotifier
+from settings import Settings
+from storage import analyses
+from tasks.trade import trade
+from telemetry.instruments import ai_decisions, analysis_duration, analysis_executions
+from trading import analyst, candles, indicators
+from trading.confidence import confidence_range
+from trading.types import Analysis, Candle, Instrument, Quote
+from workers.ports import MarketData
+from workers.runtime import Runtime
+
+DAILY_CANDLES = 200
+MINUTE_UNIT = 60
+MINUTE_CANDLES = 24
+
+# The seeds' tag for what is analysed, known before the venue is asked.
+ASSET_TYPES = {"upbit": "crypto", "kis": "equity_kr", "yfinance": "equity_us"}
+
+_tracer = trace.get_tracer("autotrader")
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """All that an analysis of one symbol is made from."""
+
+    instrument: Instrument
+    daily: list[Candle]
+    minutes: list[Candle]
+    quote: Quote
+
+
+@dataclass(frozen=True, slots=True)
+class Analysed:
+    """A stored analysis and the quote to trade on."""
+
+    analysis_id: uuid.UUID
+    instrument: Instrument
+    analysis: Analysis
+    quote: Quote
+
+
+async def analyse_and_trade(runtime: Runtime, market: str, symbol: str, run_id: uuid.UUID) -> str:
+    """Analyse, store, tell and trade; returns the outcome's name.
+
+    An analysis that an earlier delivery of the message stored is used again, not made anew.
+    """
+    client = await runtime.market(market)
+    analysed = await resume(runtime, client, symbol, run_id) or await analyse(runtime, client, symbol, run_id)
+    notifier = TradeNotifier(runtime.redis, runtime.settings.notify_language)
+    await notifier.analysis_complete(
+        analysed.instrument, analysed.analysis, run_id=str(run_id), analysis_id=str(analysed.analysis_id)
+    )
+    return await trade(
+        runtime,
+        notifier,
+        run_id=run_id,
+        analysis_id=analysed.analysis_id,
+        instrument=analysed.instrument,
+        analysis=analysed.analysis,
+        quote=analysed.quote,
+        now=datetime.now(UTC),
+    )
+
+
+async def resume(runtime: Runtime, client: MarketData, symbol: str, run_id: uuid.UUID) -> Analysed | None:
+    """The analysis this run already stored for the symbol, with a fresh quote, or None."""
+    stored = await analyses.find(runtime.engine, run_id, symbol)
+    if stored is None:
+        return None
+    instrument, quote = await asyncio.gather(client.instrument(symbol), client.quote(symbol))
+    return Analysed(stored.id, instrument, stored.analysis, quote)
+
+
+async def analyse(runtime: Runtime, client: MarketData, symbol: str, run_id: uuid.UUID) -> Analysed:
+    """Collect, compute, decide and store, under the seeds' span and metrics."""
+    market, started = client.market, time.perf_counter()
+    tags = {"asset_type": ASSET_TYPES.get(market, "other"), "market": market}
+    with _tracer.start_as_current_span(f"analyze_coin: {symbol}") as span:
+        span.set_attributes({"coin.name": symbol, "market": market})
+        try:
+            data = await collect(client, symbol)
+            with _tracer.start_as_current_span("add_indicators"):
+                values = indicators.compute(data.daily)
+            account = await runtime.broker(market).account(data.instrument)
+            with _tracer.start_as_current_span("analyse"):
+                analysis = analyst.analyse(
+                    data.instrument,
+                    data.daily,
+                    data.minutes,
+                    data.quote,
+                    account.position,
+                    language=runtime.settings.notify_language,
+                )
+            stored = await analyses.store(
+                runtime.engine,
+                run_id=run_id,
+                market=market,
+                symbol=symbol,
+                analysis=analysis,
+                indicators=values.as_dict(),
+                trace_id=trace.format_trace_id(span.get_span_context().trace_id),
+            )
+        except BaseException:
+            analysis_executions.add(1, {"status": "error", "asset_name": symbol, **tags})
+            analysis_duration.record(milliseconds_since(started), {"status": "error", **tags})
+            raise
+        tags["model"] = analysis.model
+        decision = str(analysis.decision)
+        analysis_executions.add(
+            1,
+            {
+                "status": "success",
+                "asset_name": symbol,
+                "decision": decision,
+                "confidence_range": confidence_range(analysis.confidence),
+                **tags,
+            },
+        )
+        analysis_duration.record(milliseconds_since(started), {"status": "success", **tags})
+        ai_decisions.add(1, {"symbol": symbol, "decision": decision})
+        span.set_attributes({"analysis.decision": decision, "analysis.confidence": analysis.confidence})
+        span.set_attribute("analysis.id", str(stored.id))
+    return Analysed(stored.id, data.instrument, analysis, data.quote)
+
+
+async def collect(client: MarketData, symbol: str) -> Collected:
+    """Ask the venue for all of it at once. Raises a `VenueError` or `BadCandles`."""
+    with _tracer.start_as_current_span("collect_data") as span:
+        # the name first: an unknown symbol is one refusal, not four
+        instrument = await client.instrument(symbol)
+        try:
+            async with asyncio.TaskGroup() as group:
+                daily = group.create_task(client.candles(symbol, DAILY_CANDLES))
+                minutes = group.create_task(client.minute_candles(symbol, MINUTE_UNIT, MINUTE_CANDLES))
+                quote = group.create_task(client.quote(symbol))
+        except ExceptionGroup as errors:
+            # the first is the cause, and the one whose type the alert should name
+            raise errors.exceptions[0] from None
+        span.set_attributes({"candles.daily": len(daily.result()), "candles.minutes": len(minutes.result())})
+        candles.check(daily.result(), symbol=symbol, needed=indicators.MIN_CANDLES)
+        return Collected(instrument, daily.result(), minutes.result(), quote.result())
+
+
+def milliseconds_since(started: float) -> float:
+    """Milliseconds since a `time.perf_counter()` value."""
+    return (time.perf_counter() - started) * 1000

@@ -1,0 +1,53 @@
+"""Opening Redis: one pool per process, with time-outs, and one clear line when it is not there."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+from redis.asyncio import Redis
+
+TIMEOUTS: dict[str, Any] = {
+    "socket_connect_timeout": 3,
+    "socket_timeout": 5,
+    "socket_keepalive": True,
+    "health_check_interval": 30,
+}
+
+
+class RedisUnavailable(Exception):
+    """Redis does not answer; the message names where and the cure."""
+
+
+def open_redis(url: str) -> Redis:
+    """An asyncio client with a pool of its own; connects at first use."""
+    client: Redis = Redis.from_url(url, decode_responses=True, **TIMEOUTS)
+    return client
+
+
+async def check_redis(client: Redis, url: str) -> None:
+    """Raise `RedisUnavailable` unless Redis answers a ping."""
+    try:
+        await client.ping()
+    except (redis.RedisError, OSError) as error:
+        raise _unavailable(url, error) from None
+
+
+def check_redis_sync(url: str) -> None:
+    """The same for a process without an event loop."""
+    client = redis.Redis.from_url(url, **TIMEOUTS)
+    try:
+        client.ping()
+    except (redis.RedisError, OSError) as error:
+        raise _unavailable(url, error) from None
+    finally:
+        client.close()
+
+
+def _unavailable(url: str, error: Exception) -> RedisUnavailable:
+    parts = urlsplit(url)
+    where = f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
+    return RedisUnavailable(
+        f"Redis at {where} is not reachable ({type(error).__name__}): start it, or set REDIS_URL to where it runs"
+    )

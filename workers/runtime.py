@@ -1,0 +1,127 @@
+"""What a worker process opens once and every task uses: engine, HTTP session, Redis pool, on one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import aiohttp
+from opentelemetry.instrumentation.redis import RedisInstrumentor
+from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from settings import MARKETS, Settings
+from storage.engine import check_ready, open_engine
+from workers.http import open_session
+from workers.loop import LoopThread
+from workers.markets import open_market
+from workers.paper.broker import PaperBroker
+from workers.ports import Broker, MarketData
+from workers.redis_client import check_redis, open_redis
+
+T = TypeVar("T")
+
+OPEN_SECONDS = 20.0
+
+
+class Runtime:
+    """The open resources of one worker process; `process` names it in metrics and in PostgreSQL."""
+
+    engine: AsyncEngine
+    http: aiohttp.ClientSession
+    redis: Redis
+
+    def __init__(self, settings: Settings, process: str) -> None:
+        self.settings = settings
+        self.process = process
+        self._loop = LoopThread(process)
+        self._markets: dict[str, MarketData] = {}
+        self._brokers: dict[str, Broker] = {}
+        self._opening = asyncio.Lock()
+
+    def start(self) -> None:
+        """Open everything on the loop. Raises `StorageError` or `RedisUnavailable`, each one clear line."""
+        self._loop.start()
+        self._loop.run(self._open(), OPEN_SECONDS)
+
+    def run(self, coroutine: Coroutine[Any, Any, T], deadline: float) -> T:
+        """Run a coroutine on the loop; see `LoopThread.run`."""
+        return self._loop.run(coroutine, deadline)
+
+    def close(self) -> None:
+        """Close everything on the loop it was opened on, then the loop."""
+        self._loop.run(self._close(), OPEN_SECONDS)
+        self._loop.stop()
+
+    async def market(self, name: str) -> MarketData:
+        """The market's client, opened at its first use so that no worker imports another's venue."""
+        async with self._opening:
+            if name not in self._markets:
+                self._markets[name] = open_market(
+                    name, session=self.http, redis=self.redis, settings=self.settings
+                )
+        return self._markets[name]
+
+    def broker(self, name: str) -> Broker:
+        """Where the market's orders go: the paper broker, the only one there is in paper mode."""
+        if name not in self._brokers:
+            cash = {currency: self.settings.paper_cash(currency) for currency in ("KRW", "USD")}
+            self._brokers[name] = PaperBroker(self.engine, name, opening_cash=cash)
+        return self._brokers[name]
+
+    async def _open(self) -> None:
+        self.redis = open_redis(self.settings.redis_url)
+        RedisInstrumentor.instrument_client(self.redis)
+        await check_redis(self.redis, self.settings.redis_url)
+        self.engine = open_engine(
+            self.settings.database_url,
+            pool_size=self.settings.worker_concurrency,
+            application_name=f"autotrader-{self.process}",
+        )
+        SQLAlchemyInstrumentor().instrument(engine=self.engine.sync_engine)
+        await check_ready(self.engine)
+        self.http = open_session(self.settings.http_timeout_seconds)
+
+    async def _close(self) -> None:
+        for market in self._markets.values():
+            await market.close()
+        await self.http.close()
+        await self.engine.dispose()
+        await self.redis.aclose()
+
+
+_current: Runtime | None = None
+
+
+def open_runtime(settings: Settings, process: str) -> Runtime:
+    """Start the runtime of this process; called once, when the worker starts."""
+    global _current
+    if _current is not None:
+        raise RuntimeError("the runtime of this process is open already")
+    runtime = Runtime(settings, process)
+    runtime.start()
+    _current = runtime
+    return runtime
+
+
+def current_runtime() -> Runtime:
+    """The runtime of this process. Raises `RuntimeError` outside a worker."""
+    if _current is None:
+        raise RuntimeError("no runtime is open: tasks run only in a worker (celery -A tasks worker -P threads)")
+    return _current
+
+
+def close_runtime() -> None:
+    """Close the runtime if it is open; called when the worker shuts down."""
+    global _current
+    runtime, _current = _current, None
+    if runtime is not None:
+        runtime.close()
+
+
+def process_name(queues: set[str]) -> str:
+    """`worker-upbit` for a worker of that market's queue, `worker` for one that serves several."""
+    own = sorted(queues & set(MARKETS))
+    return f"worker-{own[0]}" if len(own) == 1 else "worker"
