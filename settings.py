@@ -39,8 +39,8 @@ class Settings(BaseSettings):
 
     # how much of it
     min_confidence: int = Field(55, ge=0, le=100)
-    order_value_krw: Decimal = Field(Decimal(100_000), gt=0)
-    order_value_usd: Decimal = Field(Decimal(500), gt=0)
+    order_value_krw: Decimal = Field(Decimal(300_000), gt=0)
+    order_value_usd: Decimal = Field(Decimal(1_000), gt=0)
     paper_cash_krw: Decimal = Field(Decimal(10_000_000), ge=0)
     paper_cash_usd: Decimal = Field(Decimal(10_000), ge=0)
 

@@ -146,6 +146,11 @@ def aggregate(candles: Iterable[Candle], unit: int) -> list[Candle]:
     return bars
 
 
+def number(value: Decimal) -> int | float:
+    """A JSON number of exactly that value, without a decimal point where it has no fraction."""
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
 def load_recorded(folder: Path) -> dict[tuple[str, str], Series]:
     """Read `folder/{upbit,kis,yfinance}/SYMBOL.{1d,60m}.csv`. Raises `CandleFault`."""
     if not folder.is_dir():
@@ -161,7 +166,9 @@ def load_recorded(folder: Path) -> dict[tuple[str, str], Series]:
         raise CandleFault(f"{folder}: no candle files: put SYMBOL.1d.csv files into its upbit/, kis/ or yfinance/")
     for (market, symbol), units in found.items():
         if "1d" not in units:
-            raise CandleFault(f"{folder / market / symbol}.60m.csv: has no {symbol}.1d.csv beside it: add the daily file")
+            raise CandleFault(
+                f"{folder / market / symbol}.60m.csv: has no {symbol}.1d.csv beside it: add the daily file"
+            )
     return {key: Series(units["1d"], units.get("60m", ())) for key, units in found.items()}
 
 
@@ -171,7 +178,9 @@ def read_candles(path: Path, unit: str) -> tuple[Candle, ...]:
         with path.open(newline="", encoding="utf-8") as file:
             lines = list(csv.reader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CandleFault(f"{path}: cannot be read ({type(error).__name__}): make it a readable UTF-8 CSV file") from None
+        raise CandleFault(
+            f"{path}: cannot be read ({type(error).__name__}): make it a readable UTF-8 CSV file"
+        ) from None
     if not lines or lines[0] != COLUMNS:
         raise CandleFault(f"{path}: row 1: the header is not {','.join(COLUMNS)}: make this the first line")
     rows: list[Candle] = []
@@ -182,26 +191,30 @@ def read_candles(path: Path, unit: str) -> tuple[Candle, ...]:
             raise CandleFault(f"{where}: {cells[0]} is not after the row before it: sort the rows and drop duplicates")
         rows.append(candle)
     if len(rows) < MINIMUM_ROWS[unit]:
-        raise CandleFault(
-            f"{path}: row {len(rows) + 1} is the last: {len(rows)} candles are too few: give at least {MINIMUM_ROWS[unit]}"
-        )
+        last, least = f"{path}: row {len(rows) + 1} is the last", f"give at least {MINIMUM_ROWS[unit]}"
+        raise CandleFault(f"{last}: {len(rows)} candles are too few: {least}")
     return tuple(rows)
 
 
 def _candle(cells: Sequence[str], where: str) -> Candle:
     if len(cells) != len(COLUMNS):
         raise CandleFault(f"{where}: {len(cells)} columns instead of {len(COLUMNS)}: write {','.join(COLUMNS)}")
-    try:
-        time = datetime.fromisoformat(cells[0])
-    except ValueError:
-        time = datetime.min
-    if time.tzinfo is None:
-        raise CandleFault(f"{where}: time {cells[0]!r} is no ISO time in UTC: write it like 2026-01-31T00:00:00Z")
+    time = _time(cells[0], where)
     numbers = [_number(name, text, where) for name, text in zip(COLUMNS[1:], cells[1:], strict=True)]
-    candle = Candle(time.astimezone(UTC), *numbers)
+    candle = Candle(time, *numbers)
     if not (candle.low <= min(candle.open, candle.close) and max(candle.open, candle.close) <= candle.high):
         raise CandleFault(f"{where}: open or close lies outside low..high: correct or remove the row")
     return candle
+
+
+def _time(text: str, where: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise CandleFault(f"{where}: time {text!r} is no ISO time in UTC: write it like 2026-01-31T00:00:00Z")
+    return time.astimezone(UTC)
 
 
 def _number(name: str, text: str, where: str) -> Decimal:

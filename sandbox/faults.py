@@ -193,7 +193,7 @@ def _parse(spec: Mapping[str, Any], fault_id: int) -> Fault:
         seconds=float(seconds),
         status=_whole(spec, "status", 200, 599),
         variant=variant,
-        retry_after=_whole(spec, "retry_after", 0, 86_400) or 5,
+        retry_after=_whole(spec, "retry_after", 1, 86_400) or 5,
     )
 
 

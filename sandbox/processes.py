@@ -154,9 +154,7 @@ class ProcessGroup:
 
     def states(self) -> list[ProcessState]:
         """Every process in the order of starting."""
-        return [
-            ProcessState(child.name, child.process.pid, child.process.poll()) for child in self._children.values()
-        ]
+        return [ProcessState(child.name, child.process.pid, child.process.poll()) for child in self._children.values()]
 
     def stop(self) -> dict[str, int]:
         """Stop everything, the last stage first; returns the exit codes by name. May be called again.

@@ -85,7 +85,7 @@ def _simulate(market: str, symbol: str, seed: int, now: datetime) -> Series:
 def _session_days(market: str, now: datetime) -> list[datetime]:
     """The last `DAYS` days a market trades, today always among them."""
     day = datetime.combine(now.date(), time(), UTC)
-    days = []
+    days: list[datetime] = []
     while len(days) < DAYS:
         if market == "upbit" or day.weekday() < 5 or not days:
             days.append(day)

@@ -34,7 +34,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from trading.types import Decision, OrderState, Side
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 """The migration these tables stand at; known without importing Alembic, which costs a process 11 MB."""
 
 metadata = MetaData(
@@ -135,6 +135,7 @@ analyses = Table(
     ),
     _positive("price"),
 )
+Index("ix_analyses_created_at", analyses.c.created_at)
 Index("ix_analyses_market_symbol_at", analyses.c.market, analyses.c.symbol, analyses.c.at.desc())
 
 orders = Table(
@@ -171,16 +172,18 @@ orders = Table(
     CheckConstraint("state <> 'filled' OR filled_quantity = quantity", name="filled_is_whole"),
     CheckConstraint("state <> 'partly_filled' OR filled_quantity > 0", name="partly_filled_has_fills"),
     CheckConstraint(
-        "state NOT IN ('planned', 'rejected', 'not_created') OR filled_quantity = 0", name="no_order_no_fills"
+        "state NOT IN ('planned', 'rejected', 'throttled', 'not_created') OR filled_quantity = 0",
+        name="no_order_no_fills",
     ),
 )
 Index("ix_orders_analysis_id", orders.c.analysis_id)
 Index("ix_orders_run_id", orders.c.run_id)
+Index("ix_orders_updated_at", orders.c.updated_at)
 Index(
     "ix_orders_open",
     orders.c.state,
     orders.c.updated_at,
-    postgresql_where=text("state NOT IN ('rejected', 'filled', 'cancelled', 'not_created')"),
+    postgresql_where=text("state IN ('planned', 'sending', 'unknown', 'accepted')"),
 )
 # while one order of a side is unproven no second one is sent: the first could not be told from it at a venue
 # that knows no client order ids

@@ -102,7 +102,7 @@ async def analyze_and_trade(self: Any, market: str, symbol: str, run_id: str) ->
     runtime = current_runtime()
     run = uuid.UUID(run_id)
     async with symbol_lease(runtime.redis, market, symbol) as held:
-        if not await runs.is_pending(runtime.engine, run, symbol):
+        if symbol not in await runs.pending_symbols(runtime.engine, run):
             return {"outcome": "duplicate", "market": market, "symbol": symbol}
         try:
             outcome = await pipeline.analyse_and_trade(runtime, market, symbol, run) if held else "busy"

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 import uuid
 from collections.abc import AsyncIterator
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +54,10 @@ async def symbol_lease(redis: Redis, market: str, symbol: str) -> AsyncIterator[
         raise
     finally:
         renewal.cancel()
-        await redis.eval(_RELEASE, 1, key, token)  # type: ignore[misc]
+        try:
+            await redis.eval(_RELEASE, 1, key, token)  # type: ignore[misc]
+        except RedisError as error:
+            log.warning("the lease on %s %s was not released (%s); it ends by itself", market, symbol, error)
 
 
 async def _acquire(redis: Redis, key: str, token: str) -> bool:
@@ -66,9 +71,17 @@ async def _acquire(redis: Redis, key: str, token: str) -> bool:
 
 
 async def _renew(redis: Redis, key: str, token: str, holder: asyncio.Task[object], lost: asyncio.Event) -> None:
+    renewed = time.monotonic()
     while True:
         await asyncio.sleep(RENEW_SECONDS)
-        if not await redis.eval(_RENEW, 1, key, token, int(LEASE_SECONDS * 1000)):  # type: ignore[misc]
+        try:
+            held = await redis.eval(_RENEW, 1, key, token, int(LEASE_SECONDS * 1000))  # type: ignore[misc]
+        except RedisError:
+            # a blip is survived as long as the lease cannot have ended
+            held = time.monotonic() - renewed < LEASE_SECONDS - RENEW_SECONDS
+        else:
+            renewed = time.monotonic()
+        if not held:
             lost.set()
             holder.cancel()
             return

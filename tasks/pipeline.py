@@ -102,6 +102,7 @@ async def analyse(runtime: Runtime, client: MarketData, symbol: str, run_id: uui
                     data.quote,
                     account.position,
                     language=runtime.settings.notify_language,
+                    indicators=values,
                 )
             stored = await analyses.store(
                 runtime.engine,
@@ -149,7 +150,7 @@ async def collect(client: MarketData, symbol: str) -> Collected:
             # the first is the cause, and the one whose type the alert should name
             raise errors.exceptions[0] from None
         span.set_attributes({"candles.daily": len(daily.result()), "candles.minutes": len(minutes.result())})
-        candles.check(daily.result(), symbol=symbol, needed=indicators.MIN_CANDLES)
+        candles.check(daily.result(), symbol=symbol, needed=indicators.MINIMUM_ROWS)
         return Collected(instrument, daily.result(), minutes.result(), quote.result())
 
 

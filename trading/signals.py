@@ -229,7 +229,9 @@ def held(quote: Quote, indicators: Indicators, position: Position) -> Signal:
 def _trend_factor(indicators: Indicators) -> float:
     if indicators.adx >= ADX_TREND:
         return 1.5
-    return 1.0 if indicators.adx >= ADX_RANGE else 0.5
+    # in a range the price is above its averages exactly when it is about to turn: trend signals alone must
+    # not reach the threshold there
+    return 1.0 if indicators.adx >= ADX_RANGE else 0.25
 
 
 def _reversion_factor(indicators: Indicators) -> float:

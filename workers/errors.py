@@ -12,7 +12,7 @@ class TimedOut(VenueError):
 
 
 class Unreachable(VenueError):
-    """No connection could be made: check the network and the base URL."""
+    """No connection could be made, or it broke before the answer was complete: check the network and the base URL."""
 
 
 class Throttled(VenueError):
@@ -28,11 +28,11 @@ class UnknownSymbol(VenueError):
 
 
 class BadReply(VenueError):
-    """The venue answered something that is not its documented reply, such as an HTML page."""
+    """The venue answered something that is not its documented reply, such as an HTML page or an HTTP 500."""
 
 
 class BadCredentials(VenueError):
-    """The venue refused the keys: correct them, nothing will work until then."""
+    """The venue refused the keys, or there are none: correct them, nothing will work until then."""
 
 
 class Rejected(VenueError):

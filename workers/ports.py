@@ -9,7 +9,10 @@ from trading.types import Account, Candle, Instrument, OrderIntent, Placement, Q
 
 class MarketData(Protocol):
     """Reads of one market. Every method raises a `VenueError`; none returns an empty or partial answer
-    as if it were a good one, except `minute_candles`, where a venue may have none."""
+    as if it were a good one, except `minute_candles`, where a venue may have none.
+
+    Candles have increasing, unique times in aware UTC. Their values are as the venue sent them: NaN, zero
+    and negative numbers are for `trading.candles.check` to refuse."""
 
     market: str
 
@@ -18,13 +21,14 @@ class MarketData(Protocol):
 
     async def candles(self, symbol: str, count: int) -> list[Candle]:
         """The last `count` daily candles, oldest first, the unfinished day last; fewer where the venue
-        has fewer, `NoData` where it has none."""
+        has fewer, `NoData` where it has none. A day of a stock market is dated 00:00 UTC of its session."""
 
     async def minute_candles(self, symbol: str, unit: int, count: int) -> list[Candle]:
         """The last `count` candles of `unit` minutes (1, 5 or 60), oldest first; may be empty."""
 
     async def quote(self, symbol: str) -> Quote:
-        """Last price, best bid and ask, and the tick size at that price."""
+        """Last price, best bid and ask, and the tick size at that price. What the values are worth is for
+        `trading.ticks.check_quote` to say."""
 
     async def close(self) -> None:
         """Free what the client opened itself."""

@@ -59,9 +59,7 @@ class Runtime:
         """The market's client, opened at its first use so that no worker imports another's venue."""
         async with self._opening:
             if name not in self._markets:
-                self._markets[name] = open_market(
-                    name, session=self.http, redis=self.redis, settings=self.settings
-                )
+                self._markets[name] = open_market(name, session=self.http, redis=self.redis, settings=self.settings)
         return self._markets[name]
 
     def broker(self, name: str) -> Broker:

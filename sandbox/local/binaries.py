@@ -79,7 +79,7 @@ def reachable_postgres(programs: PostgresPrograms, account: Account, directory: 
         shutil.copytree(programs.wheel.parent / name, copy / name, symlinks=True, ignore=_NOT_NEEDED)
     for path in [copy, *copy.rglob("*")]:
         if not path.is_symlink():
-            path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) and path.parent.name == "bin" else 0o644)
+            path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
     folder = copy / programs.wheel.name / "pginstall18" / "bin"
     copied = PostgresPrograms(folder / "postgres", folder / "initdb", wheel=copy / programs.wheel.name)
     if not _runs(copied, account, directory):

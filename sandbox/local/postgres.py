@@ -6,10 +6,10 @@ import asyncio
 import os
 import secrets
 import subprocess
-import threading
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from signal import SIGINT, SIGKILL, SIGQUIT
+from signal import SIGINT, SIGQUIT
 from types import TracebackType
 from typing import Any, Self
 
@@ -49,9 +49,7 @@ class LocalPostgres:
     with the context. Enter it in the main thread: the server dies with the thread that started it.
     """
 
-    def __init__(
-        self, *, source: Source = "any", url: str | None = None, environment: str | None = None
-    ) -> None:
+    def __init__(self, *, source: Source = "any", url: str | None = None, environment: str | None = None) -> None:
         self._given = url or (os.environ.get(environment) if environment else None)
         self._source = source
         self._programs: PostgresPrograms | None = None
@@ -190,17 +188,6 @@ def _identifier(name: str) -> str:
 
 
 def _run_apart(work: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine to its end on a loop of its own thread: the caller may have a loop running in this one."""
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            asyncio.run(work)
-        except BaseException as error:  # handed to the caller's thread
-            failures.append(error)
-
-    thread = threading.Thread(target=run, name="local-postgres")
-    thread.start()
-    thread.join()
-    if failures:
-        raise failures[0]
+    """Run a coroutine to its end on a loop of another thread: the caller may have a loop running in this one."""
+    with ThreadPoolExecutor(1, thread_name_prefix="local-postgres") as executor:
+        executor.submit(asyncio.run, work).result()

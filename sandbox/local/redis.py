@@ -104,9 +104,7 @@ class LocalRedis:
             f"appendonly {'yes' if self._persist else 'no'}\nappendfsync everysec\n"
         )
         ourselves = Account(os.geteuid(), os.getegid())
-        self._server = ServerProcess(
-            [str(program), str(configuration)], directory, on_death=SIGKILL, account=ourselves
-        )
+        self._server = ServerProcess([str(program), str(configuration)], directory, on_death=SIGKILL, account=ourselves)
         try:
             self._server.wait_ready(self._answers)
         except BaseException:

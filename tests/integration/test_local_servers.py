@@ -16,11 +16,12 @@ from pathlib import Path
 import asyncpg
 import pytest
 import redis
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
 from sandbox.local import LocalPostgres, LocalRedis, LocalServerError, MissingServer, scratch
 from sandbox.local.binaries import Source, find_postgres, find_redis
 from sandbox.local.identity import Identity
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -53,15 +54,20 @@ def until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
     return True
 
 
+def left_in(directory: Path) -> list[Path]:
+    return list(directory.iterdir())
+
+
 @pytest.fixture
-def own_tmp(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def own_tmp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A temporary directory of this test alone, which every user may enter."""
     directory = Path("/tmp") / f"test-local-{os.getpid()}-{time.monotonic_ns()}"
     directory.mkdir(mode=0o755)
     monkeypatch.setenv("TMPDIR", str(directory))
     monkeypatch.setattr("tempfile.tempdir", str(directory))
     yield directory
-    shutil.rmtree(directory)
+    # a server that is ending still removes files of its own
+    assert until(lambda: shutil.rmtree(directory, ignore_errors=True) or not directory.exists())
 
 
 @pytest.fixture
@@ -89,7 +95,7 @@ def test_redis_never_evicts_and_asks_for_a_password(own_tmp: Path, persist: bool
         address, _, _ = server.url.rpartition("@")[2].partition("/")
         with redis.Redis.from_url(f"redis://{address}/0") as stranger, pytest.raises(redis.AuthenticationError):
             stranger.ping()
-    assert list(own_tmp.iterdir()) == []
+    assert left_in(own_tmp) == []
 
 
 def test_redis_on_path_is_used_before_the_wheel(own_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +128,7 @@ async def test_postgres_speaks_sql_over_tcp(own_tmp: Path, source: Source) -> No
         async with engine.connect() as connection:
             assert (await connection.execute(text("SHOW timezone"))).scalar_one() == "UTC"
         await engine.dispose()
-    assert list(own_tmp.iterdir()) == []
+    assert left_in(own_tmp) == []
 
 
 async def test_postgres_asks_for_a_password(own_tmp: Path) -> None:
@@ -202,7 +208,7 @@ def test_servers_die_with_their_owner(owner: subprocess.Popen[str], own_tmp: Pat
     assert until(lambda: not any(server.alive() for server in servers))
     assert {directory.name.split("-")[2] for directory in own_tmp.iterdir()} == {"redis", "postgres"}
     assert len(scratch.sweep(own_tmp)) == 2
-    assert list(own_tmp.iterdir()) == []
+    assert left_in(own_tmp) == []
 
 
 def test_the_next_start_removes_what_a_killed_owner_left(owner: subprocess.Popen[str], own_tmp: Path) -> None:
@@ -212,7 +218,7 @@ def test_the_next_start_removes_what_a_killed_owner_left(owner: subprocess.Popen
     owner.wait()
     with LocalRedis():
         assert not left & set(own_tmp.iterdir())
-    assert list(own_tmp.iterdir()) == []
+    assert left_in(own_tmp) == []
 
 
 def test_a_living_owner_keeps_its_directories(owner: subprocess.Popen[str], own_tmp: Path) -> None:
@@ -226,7 +232,7 @@ def test_ctrl_c_in_the_terminal_ends_the_servers_in_order(owner: subprocess.Pope
     os.killpg(owner.pid, signal.SIGINT)
     owner.wait()
     assert not any(server.alive() for server in servers)
-    assert list(own_tmp.iterdir()) == []
+    assert left_in(own_tmp) == []
 
 
 def test_an_orphan_is_ended_where_the_kernel_does_not_do_it(own_tmp: Path) -> None:
@@ -257,7 +263,7 @@ def test_a_given_url_starts_nothing(own_tmp: Path, monkeypatch: pytest.MonkeyPat
     with LocalRedis(environment="TEST_REDIS_URL") as store, LocalPostgres(environment="TEST_DATABASE_URL") as database:
         assert store.url == "redis://elsewhere:6379/3"
         assert database.url == "postgresql+asyncpg://me@elsewhere/db"
-        assert list(own_tmp.iterdir()) == []
+        assert left_in(own_tmp) == []
 
 
 def test_a_missing_server_names_the_cure(own_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,7 +281,7 @@ async def test_servers_start_only_from_the_main_thread(own_tmp: Path) -> None:
 
     with pytest.raises(RuntimeError, match="main thread"):
         await asyncio.to_thread(start)
-    assert list(own_tmp.iterdir()) == []
+    assert left_in(own_tmp) == []
 
 
 def test_a_server_that_cannot_start_shows_its_last_words(own_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,4 +290,4 @@ def test_a_server_that_cannot_start_shows_its_last_words(own_tmp: Path, monkeypa
         monkeypatch.setattr("sandbox.local.redis.free_port", lambda: port)
         with pytest.raises(LocalServerError, match=r"(?i)in use"), LocalRedis():
             pass
-    assert list(own_tmp.iterdir()) == []
+    assert left_in(own_tmp) == []

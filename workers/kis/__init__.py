@@ -1,1 +1,1 @@
-"""kis."""
+"""Korea Investment & Securities: stocks of the Korea Exchange, against KRW."""

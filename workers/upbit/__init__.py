@@ -1,1 +1,1 @@
-"""upbit."""
+"""Upbit: crypto against KRW. Quotation is public, so no key is needed to read the market."""

@@ -1,0 +1,1 @@
+"""When things run: the schedule, and the dated sessions of each market."""

@@ -1,0 +1,29 @@
+-- The alert was delivered. ARGV: id token message_id occurrences_shown keep_ms
+-- The window starts here, at delivery. Returns 1, or 0 if the claim was not this sender's any more.
+local id, token, message, shown, keep = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+if not holds(id, token) then return 0 end
+local rec, open = record_key(id), P .. 'open:'
+redis.call('ZREM', P .. 'inflight', id)
+redis.call('ZREM', ready_key(id), id) -- the lease may have ended without anybody claiming it
+
+local record = redis.call('HMGET', rec, 'fp', 'once', 'window', 'msg', 'n')
+open = open .. record[1]
+if record[4] ~= '' then -- an edit: the window is over
+  redis.call('DEL', rec)
+  return 1
+end
+
+local ends = NOW + tonumber(record[3])
+if redis.call('GET', open) == id then redis.call('PEXPIREAT', open, string.format('%.0f', ends)) end
+if record[2] == '1' then
+  redis.call('DEL', rec)
+  return 1
+end
+redis.call('HSET', rec, 'msg', message, 'shown', shown, 'until', string.format('%.0f', ends), 'att', 0,
+  'tok', '', 'state', 'shown')
+if tonumber(record[5]) > shown then
+  make_ready(id, ends + 1)
+else
+  redis.call('PEXPIREAT', rec, string.format('%.0f', ends + keep))
+end
+return 1

@@ -1,0 +1,138 @@
+"""A Telegram message as data: its text and the entities that format it.
+
+Entities rather than a parse mode, because no character of an error text can then break the message.
+Telegram counts offsets, lengths and its limit of 4096 in UTF-16 units.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from enum import IntEnum, StrEnum
+from typing import Self
+
+from telemetry.redaction import redact
+
+TELEGRAM_LIMIT = 4096
+# What is left is for the line with the count, which is added at delivery.
+TEXT_LIMIT = 4000
+
+_UNSENDABLE = re.compile("[\ud800-\udfff\x00-\x08\x0b-\x1f\x7f]")
+# A cut never leaves these at the start of what was cut off: they belong to the character before.
+_JOINED = frozenset("\u200d\ufe0e\ufe0f\u20e3") | frozenset(map(chr, range(0x1F3FB, 0x1F400)))
+
+
+class Priority(IntEnum):
+    """Lower goes first; a critical alert goes before everything and does not wait for the pace."""
+
+    CRITICAL = 0
+    HIGH = 1
+    NORMAL = 2
+
+
+class Chat(StrEnum):
+    TRADE = "trade"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """`type` is Telegram's name; offset and length are in UTF-16 units."""
+
+    type: str
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is shown, how urgent it is, and to which of the two chats it goes."""
+
+    text: str
+    entities: tuple[Entity, ...]
+    priority: Priority
+    chat: Chat
+
+    def redacted(self, secrets: Iterable[str]) -> Message:
+        """Without secrets. The formatting goes too where one was found, since its offsets no longer fit."""
+        clean = redact(self.text, secrets)
+        return self if clean == self.text else replace(self, text=cut(clean, TEXT_LIMIT), entities=())
+
+
+@dataclass(slots=True)
+class Text:
+    """Builds a text piece by piece and notes where the formatting goes."""
+
+    _parts: list[str] = field(default_factory=list)
+    _entities: list[Entity] = field(default_factory=list)
+    _length: int = 0
+
+    def add(self, piece: str, entity: str = "") -> Self:
+        """Append `piece`, formatted as `entity` ("bold", "code", "pre") if one is named."""
+        piece = sendable(piece)
+        length = utf16_length(piece)
+        if entity and length:
+            self._entities.append(Entity(entity, self._length, length))
+        self._parts.append(piece)
+        self._length += length
+        return self
+
+    def line(self, label: str, value: str, entity: str = "") -> Self:
+        """Append `label: value` and a line break, the label bold."""
+        return self.add(label + ":", "bold").add(" ").add(value, entity).add("\n")
+
+    def message(self, priority: Priority, chat: Chat) -> Message:
+        """The finished message, cut to `TEXT_LIMIT`, its entities clipped to what is left."""
+        text = cut("".join(self._parts).rstrip(), TEXT_LIMIT)
+        return Message(text, clip(self._entities, utf16_length(text)), priority, chat)
+
+
+def utf16_length(text: str) -> int:
+    """The length of `text` as Telegram counts it."""
+    return len(text) + sum(character > "\uffff" for character in text)
+
+
+def sendable(text: str) -> str:
+    """`text` with what neither JSON nor Telegram carries (lone surrogates, control characters) replaced."""
+    return _UNSENDABLE.sub("\ufffd", text.replace("\r\n", "\n"))
+
+
+def cut(text: str, limit: int) -> str:
+    """The start of `text`, at most `limit` UTF-16 units, with "…" where something was cut off."""
+    if utf16_length(text) <= limit:
+        return text
+    return text[: _fitting(text, limit - 1)].rstrip() + "…"
+
+
+def cut_start(text: str, limit: int) -> str:
+    """The end of `text`, at most `limit` UTF-16 units, in whole lines if it has any that fit, after "…"."""
+    if utf16_length(text) <= limit:
+        return text
+    kept = text[-(limit - 2) :]
+    while utf16_length(kept) > limit - 2:
+        kept = kept[utf16_length(kept) - (limit - 2) :]
+    _, line_break, whole = kept.partition("\n")
+    return "…\n" + whole if line_break and whole else "…" + kept
+
+
+def clip(entities: Iterable[Entity], length: int) -> tuple[Entity, ...]:
+    """The entities that lie within the first `length` units, the last one shortened."""
+    return tuple(
+        replace(entity, length=min(entity.length, length - entity.offset))
+        for entity in entities
+        if entity.offset < length
+    )
+
+
+def _fitting(text: str, limit: int) -> int:
+    """How many characters of `text` fit into `limit` units, without tearing one that has parts."""
+    units = 0
+    for index, character in enumerate(text):
+        units += 2 if character > "\uffff" else 1
+        if units > limit:
+            end = index
+            while end and (text[end] in _JOINED or text[end - 1] == "\u200d"):
+                end -= 1
+            return end
+    return len(text)

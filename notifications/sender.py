@@ -1,0 +1,212 @@
+"""One message to Telegram: sent or edited, and what came of it as a value the queue can act on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import re
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Literal
+from warnings import filterwarnings
+
+from telegram import Bot, LinkPreviewOptions, MessageEntity
+from telegram.error import (
+    BadRequest,
+    ChatMigrated,
+    Forbidden,
+    InvalidToken,
+    RetryAfter,
+    TelegramError,
+)
+from telegram.request import HTTPXRequest
+from telegram.warnings import PTBDeprecationWarning
+
+from notifications.message import Message, Priority, cut
+
+REQUEST_TIMEOUT_SECONDS = 10.0
+# Asked for in the text of a 429 without parameters, or not at all.
+DEFAULT_RETRY_AFTER = 30.0
+CHAT_RETRY_SECONDS = 60.0
+TOKEN_RETRY_SECONDS = 30.0
+LONGEST_BACKOFF_SECONDS = 30.0
+PLAIN_LIMIT = 3500
+
+# They log every URL, and the token is in it.
+for _name in ("httpx", "httpcore", "telegram"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+# PTB announces a change of type of this attribute at every 429; both types are handled below.
+filterwarnings("ignore", message=".*`retry_after`", category=PTBDeprecationWarning)
+
+# A 400 of the chat, not of the message: no other form of it would fare better.
+_CHAT_FAULTS = (
+    "chat not found",
+    "chat_id is empty",
+    "peer_id_invalid",
+    "not enough rights",
+    "have no rights",
+    "chat_write_forbidden",
+    "group chat was deactivated",
+)
+_EDIT_GONE = ("message to edit not found", "message can't be edited", "message_id_invalid", "message identifier is not")
+_NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
+
+How = Literal["sent", "edited", "plain", "fallback"]
+Trouble = Literal["throttled", "unreachable", "chat_unusable", "bad_token"]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Telegram has it, as `message_id`."""
+
+    message_id: int
+    how: How
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """Not the message's fault: try again in `seconds`. `unreachable` may have been delivered all the same."""
+
+    trouble: Trouble
+    seconds: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Telegram will not have this message in any form."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The group became a supergroup: everything goes to this chat from now on."""
+
+    chat_id: str
+
+
+Outcome = Delivered | Postponed | Refused | Moved
+
+
+class TelegramSender:
+    """Sends over one connection pool. `base_url` is the server's, without `/bot`."""
+
+    def __init__(self, token: str, *, base_url: str, timeout: float = REQUEST_TIMEOUT_SECONDS) -> None:
+        self._request = HTTPXRequest(
+            connection_pool_size=4,
+            connect_timeout=timeout,
+            read_timeout=timeout,
+            write_timeout=timeout,
+            pool_timeout=timeout,
+        )
+        self._bot = Bot(token, base_url=f"{base_url}/bot", request=self._request, get_updates_request=self._request)
+        self._timeout = timeout
+        self._unreachable = 0
+
+    async def username(self) -> str:
+        """The bot's name. Raises `TelegramError` (`InvalidToken` if it is none) or `TimeoutError`."""
+        async with asyncio.timeout(self._timeout):
+            return str((await self._bot.get_me()).username)
+
+    async def deliver(self, message: Message, chat_id: str, *, edit: int | None = None, fallback: str = "") -> Outcome:
+        """Send the message, or put it in the place of message `edit`.
+
+        One that Telegram refuses is sent once more as plain text, then `fallback` in its place. Never raises
+        for what Telegram or the network do.
+        """
+        try:
+            outcome = await self._edit_or_send(message, chat_id, edit, fallback)
+        except RetryAfter as error:
+            return _throttled(_seconds(error.retry_after), error)
+        except ChatMigrated as error:
+            return Moved(str(error.new_chat_id))
+        except InvalidToken as error:
+            return Postponed("bad_token", TOKEN_RETRY_SECONDS, str(error))
+        except (Forbidden, BadRequest) as error:
+            return Postponed("chat_unusable", CHAT_RETRY_SECONDS, str(error))
+        except (TelegramError, TimeoutError) as error:
+            if "too many requests" in str(error).lower():
+                asked = re.search(r"retry after (\d+)", str(error), re.IGNORECASE)
+                return _throttled(float(asked[1]) if asked else DEFAULT_RETRY_AFTER, error)
+            self._unreachable += 1
+            seconds = min(2.0 ** (self._unreachable - 1), LONGEST_BACKOFF_SECONDS)
+            return Postponed("unreachable", seconds, str(error) or type(error).__name__)
+        self._unreachable = 0
+        return outcome
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._request.shutdown()
+
+    async def _edit_or_send(self, message: Message, chat_id: str, edit: int | None, fallback: str) -> Outcome:
+        plain = replace(message, text=cut(message.text, PLAIN_LIMIT), entities=())
+        if edit is not None:
+            for form in (message, plain):
+                try:
+                    return await self._edit(form, chat_id, edit)
+                except BadRequest as error:
+                    if _has(error, _CHAT_FAULTS):
+                        raise
+                    if _has(error, _EDIT_GONE):
+                        break
+        reason = ""
+        forms: tuple[tuple[Message, How], ...] = (
+            (message, "sent"),
+            (plain, "plain"),
+            (replace(plain, text=fallback), "fallback"),
+        )
+        for form, how in forms:
+            try:
+                return Delivered(await self._send(form, chat_id), how)
+            except BadRequest as error:
+                if _has(error, _CHAT_FAULTS):
+                    raise
+                reason = str(error)
+        return Refused(reason)
+
+    async def _send(self, message: Message, chat_id: str) -> int:
+        async with asyncio.timeout(self._timeout):
+            sent = await self._bot.send_message(
+                chat_id,
+                message.text,
+                entities=_entities(message),
+                link_preview_options=_NO_PREVIEW,
+                # an analysis is for reading when one looks; an order or an error makes a sound
+                disable_notification=message.priority >= Priority.NORMAL,
+            )
+        return sent.message_id
+
+    async def _edit(self, message: Message, chat_id: str, message_id: int) -> Delivered:
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._bot.edit_message_text(
+                    message.text,
+                    chat_id,
+                    message_id,
+                    entities=_entities(message),
+                    link_preview_options=_NO_PREVIEW,
+                )
+        except BadRequest as error:
+            if "message is not modified" not in str(error).lower():
+                raise
+        return Delivered(message_id, "edited")
+
+
+def _entities(message: Message) -> list[MessageEntity]:
+    return [MessageEntity(entity.type, entity.offset, entity.length) for entity in message.entities]
+
+
+def _throttled(seconds: float, error: TelegramError | TimeoutError) -> Postponed:
+    # a little later than asked, and not all senders of the world at the same moment
+    return Postponed("throttled", seconds + random.uniform(0.1, 0.5), str(error))
+
+
+def _seconds(value: float | timedelta) -> float:
+    return value.total_seconds() if isinstance(value, timedelta) else float(value)
+
+
+def _has(error: TelegramError, texts: tuple[str, ...]) -> bool:
+    return any(text in str(error).lower() for text in texts)

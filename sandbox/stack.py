@@ -1,0 +1,322 @@
+"""The whole system on this machine: servers, sandbox and every process, started in order and stopped together.
+
+Nothing of it is the user's: settings, Telegram chat, keys and telemetry are its own, whatever `.env` or the
+environment say, and orders are on paper. The one exception is the KIS key of a live KIS feed.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import secrets
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from signal import SIGKILL
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+from pydantic import SecretStr
+
+from beat.sessions import is_open
+from sandbox.feeds import MarketFeed, Request, choose_feeds
+from sandbox.local import LocalPostgres, LocalRedis, scratch
+from sandbox.local.server import free_port
+from sandbox.processes import ProcessGroup, undisturbed
+from settings import MARKETS, Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# what the sandbox calls the venue behind a market
+SERVICES = {"upbit": "upbit", "kis": "kis", "yfinance": "yahoo"}
+
+TRADE_CHAT, ERROR_CHAT = "1001", "2002"
+FLOWER_USER = "demo"
+HANG_SECONDS = 60
+FAILING_HTTP_TIMEOUT = 2.0
+READY_SECONDS = 60.0
+
+_PYTHON = sys.executable
+_CELERY = (_PYTHON, "-m", "celery", "-A", "tasks")
+
+
+class StackError(Exception):
+    """The demo was asked for something it does not have; one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """What each process is started with; a worker's name and queue are appended to `worker`."""
+
+    sandbox: Sequence[str] = (_PYTHON, "-m", "sandbox")
+    migrate: Sequence[str] = (_PYTHON, "-m", "cli", "migrate")
+    notifier: Sequence[str] = (_PYTHON, "-m", "cli", "notifier")
+    worker: Sequence[str] = (*_CELERY, "worker", "-P", "threads", "--without-gossip", "--without-mingle")
+    flower: Sequence[str] = (*_CELERY, "flower")
+    beat: Sequence[str] = (*_CELERY, "beat")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What may differ between two demos.
+
+    `once` has the beat fire one sweep per market at its start and none after. `fail` are symbols whose venue
+    hangs. `http_timeout` is in seconds. `redis_url` and `database_url` use running servers. `logs` is a
+    folder for the log files, which are removed with the demo otherwise. `env` has the last word.
+    """
+
+    candles: Path | None = None
+    seed: int | None = None
+    feed: Request = "auto"
+    fail: Sequence[str] = ()
+    once: bool = False
+    http_timeout: float | None = None
+    redis_url: str | None = None
+    database_url: str | None = None
+    logs: Path | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    commands: Commands = field(default_factory=Commands)
+
+
+class SandboxControl:
+    """The sandbox's control API: what it received, and the faults to order."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        # never through the proxy of the environment
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def get(self, path: str) -> Any:
+        """The JSON at `/control/{path}`. Raises `StackError`."""
+        return self._send(urllib.request.Request(f"{self._url}/control/{path}"))
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Post JSON to `/control/{path}`. Raises `StackError`."""
+        data = json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        return self._send(urllib.request.Request(f"{self._url}/control/{path}", data, headers, method="POST"))
+
+    def _send(self, request: urllib.request.Request) -> Any:
+        try:
+            with self._opener.open(request, timeout=10) as reply:
+                return json.loads(reply.read() or b"null")
+        except urllib.error.HTTPError as error:
+            raise StackError(f"the sandbox refused {request.selector}: {error.read().decode()}") from None
+        except (OSError, http.client.HTTPException) as error:
+            raise StackError(f"the sandbox does not answer at {request.selector}: {error}") from None
+
+
+class Stack:
+    """All processes of the system, running between `__enter__` and `__exit__`; enter it in the main thread.
+
+    `tell` gets the plain lines a user should read. Raises `StackError`, `FeedError`, `LocalServerError` or
+    `ProcessFailed` while starting, with nothing left running.
+    """
+
+    def __init__(self, options: Options, tell: Callable[[str], None]) -> None:
+        self._options = options
+        self._tell = tell
+        self._exit = ExitStack()
+        self.group: ProcessGroup
+        self.sandbox_url = ""
+        self.redis_url = ""
+        self.database_url = ""
+        self.flower_url = ""
+        self.flower_login = f"{FLOWER_USER}:{secrets.token_hex(8)}"
+        self.prometheus_urls: dict[str, str] = {}
+        self.feeds: dict[str, MarketFeed] = {}
+        self.symbols: dict[str, tuple[str, ...]] = {}
+        self.control: SandboxControl
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        with undisturbed():
+            self._exit.close()
+
+    def _start(self) -> None:
+        options, enter = self._options, self._exit.enter_context
+        if options.logs is None:
+            folder = scratch.create("logs")
+            self._exit.callback(scratch.remove, folder)
+        else:
+            folder = _log_folder(options.logs)
+        self.redis_url = enter(LocalRedis(url=options.redis_url, persist=True)).url
+        self.database_url = enter(LocalPostgres(url=options.database_url)).url
+        # SIGKILL: with the supervisor Redis is gone as well, and nothing could end in order any more
+        self.group = enter(ProcessGroup(folder, on_death=SIGKILL))
+        self._start_sandbox()
+        self._choose_feeds()
+        self.flower_url = f"http://127.0.0.1:{free_port()}"
+        self._start_processes(self._environment())
+
+    def _start_sandbox(self) -> None:
+        options = self._options
+        argv = [*options.commands.sandbox, "--port", "0"]
+        if options.candles is not None:
+            argv += ["--candles", str(options.candles.resolve())]
+        elif options.seed is not None:
+            argv += ["--seed", str(options.seed)]
+        self.group.start("sandbox", argv, env=_clean(os.environ), cwd=ROOT)
+        self.sandbox_url = self.group.wait_for_line("sandbox", _announced_url, READY_SECONDS).rstrip("/")
+        self.control = SandboxControl(self.sandbox_url)
+        served = self.control.get("symbols")
+        self.symbols = {market: tuple(served.get(market, ())) for market in MARKETS}
+
+    def _choose_feeds(self) -> None:
+        failing = {self._market_of(symbol) for symbol in self._options.fail}
+        self.feeds = choose_feeds(self._options.feed, self._options.candles, only_simulated=failing)
+        for feed in self.feeds.values():
+            self._tell(str(feed))
+        self._tell("telegram: the sandbox's own chat, never yours; orders: on paper")
+        for market in MARKETS:
+            session = is_open(market, datetime.now(UTC))
+            if not session.open:
+                self._tell(f"{market}: traded all the same, IGNORE_MARKET_HOURS=true ({session.reason})")
+        for symbol in self._options.fail:
+            service = SERVICES[self._market_of(symbol)]
+            fault = {"service": service, "symbol": symbol, "kind": "hang", "seconds": HANG_SECONDS}
+            self.control.post("faults", fault)
+            self._tell(f"{symbol}: {service} will not answer for it, as asked with --fail")
+
+    def _market_of(self, symbol: str) -> str:
+        for market, symbols in self.symbols.items():
+            if symbol in symbols:
+                return market
+        known = "; ".join(f"{market} {', '.join(symbols)}" for market, symbols in self.symbols.items())
+        raise StackError(f"--fail {symbol}: no such symbol here: use one of {known}")
+
+    def _start_processes(self, env: Mapping[str, str]) -> None:
+        commands, group = self._options.commands, self.group
+        group.run("migrate", commands.migrate, env=env, cwd=ROOT, seconds=READY_SECONDS)
+        group.start("notifier", commands.notifier, env=self._with_port(env, "notifier"), cwd=ROOT, stage=1)
+        for market in MARKETS:
+            argv = [*commands.worker, "-Q", market, "-n", f"{market}@%h"]
+            name = f"worker-{market}"
+            group.start(name, argv, env=self._with_port(env, name), cwd=ROOT, stage=2)
+        # the password in the environment: arguments can be read by every user of the machine
+        flower_env = {**env, "FLOWER_BASIC_AUTH": self.flower_login}
+        flower = [*commands.flower, "--address=127.0.0.1", f"--port={urlsplit(self.flower_url).port}"]
+        group.start("flower", flower, env=flower_env, cwd=ROOT, stage=2)
+        group.wait_until(self._workers_answer, READY_SECONDS, "the start of the workers")
+        group.start("beat", commands.beat, env=self._with_port(env, "beat"), cwd=ROOT, stage=3)
+
+    def _with_port(self, env: Mapping[str, str], name: str) -> dict[str, str]:
+        port = free_port()
+        self.prometheus_urls[name] = f"http://127.0.0.1:{port}/metrics"
+        return {**env, "PROMETHEUS_PORT": str(port)}
+
+    def _workers_answer(self) -> bool:
+        """Whether each of the three workers takes orders by now."""
+        with Celery(broker=self.redis_url) as app:
+            try:
+                replies = app.control.ping(timeout=0.5, limit=len(MARKETS))
+            except (OperationalError, OSError):
+                return False
+        return {name.partition("@")[0] for reply in replies for name in reply} >= set(MARKETS)
+
+    def _environment(self) -> dict[str, str]:
+        """The environment of the processes: every setting, so that neither `.env` nor the shell adds one."""
+        options, sandbox = self._options, self.sandbox_url
+        own = {
+            "REDIS_URL": self.redis_url,
+            "DATABASE_URL": self.database_url,
+            "TELEGRAM_BASE_URL": f"{sandbox}/telegram",
+            "TELEGRAM_TOKEN": "1000000001:sandbox-token-of-the-demo",
+            "TELEGRAM_CHAT_ID": TRADE_CHAT,
+            "ERROR_REPORTING_CHAT_ID": ERROR_CHAT,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"{sandbox}/otlp",
+            "OTEL_ENVIRONMENT": "demo",
+            "OTEL_BSP_SCHEDULE_DELAY": "500",
+            "OTEL_METRIC_EXPORT_INTERVAL": "2000",
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "2",
+            "IGNORE_MARKET_HOURS": "true",
+            "SWEEP_AT_START": "true",
+            "FLOWER_URL": self.flower_url,
+            "LOG_FORMAT": "console",
+        }
+        for market in MARKETS:
+            own[f"{market.upper()}_SYMBOLS"] = ",".join(self.symbols[market])
+            if options.once:
+                own[f"{market.upper()}_SWEEP_MINUTES"] = "0"
+            if self.feeds[market].feed != "live":
+                name = {"yfinance": "YAHOO"}.get(market, market.upper())
+                own[f"{name}_BASE_URL"] = f"{sandbox}/{SERVICES[market]}"
+        if self.feeds["kis"].feed == "live":
+            own |= {name: os.environ[name] for name in ("KIS_APP_KEY", "KIS_APP_SECRET")}
+        else:
+            own |= {"KIS_APP_KEY": "sandbox-app-key", "KIS_APP_SECRET": "sandbox-app-secret"}
+        if timeout := options.http_timeout or (FAILING_HTTP_TIMEOUT if options.fail else None):
+            own["HTTP_TIMEOUT_SECONDS"] = f"{timeout:g}"
+        return {**_clean(os.environ), **_defaults(), **own, **options.env}
+
+
+def _log_folder(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StackError(f"{folder} cannot take the log files: {error.strerror}") from None
+    return folder.resolve()
+
+
+def _announced_url(line: str) -> str | None:
+    """The address in the line the sandbox prints when it is ready."""
+    if not line.startswith("{"):
+        return None
+    try:
+        url = json.loads(line).get("url")
+    except ValueError:
+        return None
+    return url if isinstance(url, str) else None
+
+
+def _clean(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without anybody's settings, proxies for our own addresses or other import paths."""
+    settings = {name.upper() for name in Settings.model_fields}
+    foreign = ("OTEL_", "CELERY_", "FLOWER_")
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if name.upper() not in settings and not name.upper().startswith(foreign)
+    }
+    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "NO_PROXY": "*", "no_proxy": "*"}
+
+
+def _defaults() -> dict[str, str]:
+    """Every setting at its default, as the environment would say it."""
+    texts = {}
+    for name, entry in Settings.model_fields.items():
+        match entry.default:
+            case SecretStr() as secret:
+                text = secret.get_secret_value()
+            case tuple() as parts:
+                text = ",".join(parts)
+            case bool() as flag:
+                text = str(flag).lower()
+            case str() | int() | float() | Decimal() as value:
+                text = str(value)
+            case other:
+                raise TypeError(f"setting {name} has a default this cannot write: {other!r}")
+        texts[name.upper()] = text
+    return texts

@@ -1,0 +1,130 @@
+"""Analyses: one per run and symbol, stored once and never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import RowMapping, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from storage.errors import NotFound
+from storage.plain import to_json
+from storage.tables import analyses
+from trading.types import Analysis, Decision, PriceRange, PriceRanges
+
+_RANGES = ("appropriate_buy", "appropriate_sell", "buy_hope", "sell_target")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnalysis:
+    """An analysis with where it belongs. `fresh` is true only for the call that stored it."""
+
+    id: UUID
+    run_id: UUID
+    market: str
+    symbol: str
+    analysis: Analysis
+    indicators: dict[str, Any]
+    trace_id: str | None
+    created_at: datetime
+    fresh: bool = False
+
+
+async def store(
+    engine: AsyncEngine,
+    *,
+    run_id: UUID,
+    market: str,
+    symbol: str,
+    analysis: Analysis,
+    indicators: Mapping[str, object],
+    trace_id: str | None = None,
+) -> StoredAnalysis:
+    """Store what the analyst said of a symbol in a run; a repeat returns the first one unchanged."""
+    bounds = {
+        f"{name}_{end}": getattr(getattr(analysis.ranges, name), end) for name in _RANGES for end in ("min", "max")
+    }
+    statement = (
+        insert(analyses)
+        .values(
+            run_id=run_id,
+            market=market,
+            symbol=symbol,
+            decision=analysis.decision.value,
+            confidence=analysis.confidence,
+            reasons=list(analysis.reasons),
+            price=analysis.price,
+            model=analysis.model,
+            indicators=to_json(indicators),
+            at=analysis.at,
+            trace_id=trace_id,
+            **bounds,
+        )
+        .on_conflict_do_nothing(index_elements=[analyses.c.run_id, analyses.c.symbol])
+        .returning(analyses)
+    )
+    async with engine.begin() as connection:
+        row = (await connection.execute(statement)).mappings().one_or_none()
+        if row is not None:
+            return _read(row, fresh=True)
+        first = select(analyses).where(analyses.c.run_id == run_id, analyses.c.symbol == symbol)
+        return _read((await connection.execute(first)).mappings().one())
+
+
+async def find(engine: AsyncEngine, run_id: UUID, symbol: str) -> StoredAnalysis | None:
+    """The analysis of a symbol in a run, if it was stored."""
+    statement = select(analyses).where(analyses.c.run_id == run_id, analyses.c.symbol == symbol)
+    async with engine.connect() as connection:
+        row = (await connection.execute(statement)).mappings().one_or_none()
+    return None if row is None else _read(row)
+
+
+async def get(engine: AsyncEngine, analysis_id: UUID) -> StoredAnalysis:
+    """The analysis of that id. Raises `NotFound`."""
+    async with engine.connect() as connection:
+        row = (await connection.execute(select(analyses).where(analyses.c.id == analysis_id))).mappings().one_or_none()
+    if row is None:
+        raise NotFound(f"there is no analysis {analysis_id}")
+    return _read(row)
+
+
+async def last_prices(engine: AsyncEngine, market: str) -> dict[str, Decimal]:
+    """The price each symbol of a market had at its newest analysis: what positions are valued at."""
+    statement = (
+        select(analyses.c.symbol, analyses.c.price)
+        .where(analyses.c.market == market)
+        .distinct(analyses.c.symbol)
+        .order_by(analyses.c.symbol, analyses.c.at.desc())
+    )
+    async with engine.connect() as connection:
+        return {row.symbol: row.price for row in await connection.execute(statement)}
+
+
+def _read(row: RowMapping, *, fresh: bool = False) -> StoredAnalysis:
+    ranges = {name: PriceRange(row[f"{name}_min"], row[f"{name}_max"]) for name in _RANGES}
+    analysis = Analysis(
+        decision=Decision(row["decision"]),
+        confidence=row["confidence"],
+        reasons=tuple(row["reasons"]),
+        ranges=PriceRanges(**ranges),
+        model=row["model"],
+        price=row["price"],
+        at=row["at"],
+    )
+    return StoredAnalysis(
+        id=row["id"],
+        run_id=row["run_id"],
+        market=row["market"],
+        symbol=row["symbol"],
+        analysis=analysis,
+        indicators=row["indicators"],
+        trace_id=row["trace_id"],
+        created_at=row["created_at"],
+        fresh=fresh,
+    )

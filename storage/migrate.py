@@ -1,0 +1,74 @@
+"""Bring a database to the schema of this version. Alembic is imported only where it is used: no worker needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+async def upgrade(url: str, revision: str = "head") -> None:
+    """Run the missing migrations up to `revision`, in one transaction. Safe to run from several processes at once."""
+    from alembic import command
+
+    await _run(url, lambda config: command.upgrade(config, revision))
+
+
+async def downgrade(url: str, revision: str) -> None:
+    """Undo migrations down to `revision` ("base" for all of them). Data in dropped tables is lost."""
+    from alembic import command
+
+    await _run(url, lambda config: command.downgrade(config, revision))
+
+
+def head() -> str:
+    """The revision this version of the program needs, as the migration scripts say."""
+    from alembic.script import ScriptDirectory
+
+    revision = ScriptDirectory.from_config(config()).get_current_head()
+    if revision is None:
+        raise RuntimeError(f"no migrations in {MIGRATIONS}")
+    return revision
+
+
+async def current(engine: AsyncEngine) -> str | None:
+    """The revision the database stands at, or None if it was never migrated."""
+    async with engine.connect() as connection:
+        if await connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
+            return None
+        revision: str | None = await connection.scalar(text("SELECT version_num FROM alembic_version"))
+        return revision
+
+
+def config(url: str = "") -> Config:
+    """Alembic's configuration without an ini file: the scripts travel with the package."""
+    from alembic.config import Config
+
+    made = Config()
+    made.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    made.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+    return made
+
+
+async def _run(url: str, command: Callable[[Config], None]) -> None:
+    made = config()
+
+    def on_connection(connection: Connection) -> None:
+        made.attributes["connection"] = connection
+        command(made)
+
+    engine = create_async_engine(url, poolclass=NullPool, connect_args={"timeout": 5})
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(on_connection)
+    finally:
+        await engine.dispose()

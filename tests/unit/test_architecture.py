@@ -1,0 +1,58 @@
+"""Who may import whom. A new edge between packages is a decision, so it is made here."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+ALLOWED = {
+    "trading": set[str](),
+    "telemetry": set[str](),
+    "beat": {"settings", "telemetry"},
+    "storage": {"trading", "telemetry"},
+    "workers": {"trading", "telemetry", "storage", "settings"},
+    "notifications": {"trading", "telemetry", "settings"},
+    "tasks": {"beat", "notifications", "settings", "storage", "telemetry", "trading", "workers"},
+    "sandbox": {"beat", "settings", "storage", "trading"},
+}
+OURS = {*ALLOWED, "settings", "cli"}
+
+INFRASTRUCTURE = {"celery", "redis", "aiohttp", "sqlalchemy", "asyncpg", "telegram", "httpx", "opentelemetry"}
+
+
+def imports(package: str) -> set[tuple[str, str]]:
+    """(file, top-level module imported) of every import in the package, also those inside functions."""
+    found = set()
+    for path in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module]
+            else:
+                continue
+            found |= {(str(path.relative_to(ROOT)), name.split(".")[0]) for name in names}
+    return found
+
+
+@pytest.mark.parametrize("package", sorted(ALLOWED))
+def test_a_package_imports_only_what_it_may(package: str) -> None:
+    wrong = {
+        (where, module)
+        for where, module in imports(package)
+        if module in OURS and module != package and module not in ALLOWED[package]
+    }
+    assert not wrong
+
+
+def test_trading_knows_no_infrastructure() -> None:
+    assert not {(where, module) for where, module in imports("trading") if module in INFRASTRUCTURE}
+
+
+def test_only_the_command_line_imports_the_sandbox() -> None:
+    for package in ALLOWED.keys() - {"sandbox"}:
+        assert "sandbox" not in {module for _, module in imports(package)}

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+
+from workers import loop as module
+from workers.loop import DeadlineExceeded, LoopThread
+
+
+@pytest.fixture
+def loop() -> Iterator[LoopThread]:
+    thread = LoopThread("test")
+    thread.start()
+    yield thread
+    thread.stop()
+
+
+def test_all_threads_share_one_loop(loop: LoopThread) -> None:
+    async def which() -> int:
+        return id(asyncio.get_running_loop())
+
+    seen: list[int] = []
+    threads = [threading.Thread(target=lambda: seen.append(loop.run(which(), 5))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(seen) == 8
+    assert len(set(seen)) == 1
+
+
+def test_context_and_span_reach_the_coroutine(loop: LoopThread) -> None:
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
+
+    async def look() -> tuple[str, int]:
+        return variable.get(), trace.get_current_span().get_span_context().span_id
+
+    variable.set("from the caller")
+    with TracerProvider().get_tracer("test").start_as_current_span("outer") as span:
+        assert loop.run(look(), 5) == ("from the caller", span.get_span_context().span_id)
+
+
+def test_a_deadline_cancels_the_coroutine_and_fails_the_task(loop: LoopThread) -> None:
+    ended = threading.Event()
+
+    async def sleeper() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    started = time.monotonic()
+    with pytest.raises(DeadlineExceeded, match=r"deadline of 0\.2 s"):
+        loop.run(sleeper(), 0.2)
+    assert ended.is_set()
+    assert time.monotonic() - started < 2
+
+
+def test_a_coroutine_that_ignores_cancellation_does_not_hold_its_thread(
+    loop: LoopThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CLEANUP_SECONDS", 0.3)
+
+    async def stubborn() -> None:
+        until = time.monotonic() + 1.5
+        while time.monotonic() < until:
+            try:
+                await asyncio.sleep(0.1)
+            except asyncio.CancelledError:
+                continue
+
+    started = time.monotonic()
+    with pytest.raises(DeadlineExceeded, match="after its deadline"):
+        loop.run(stubborn(), 0.1)
+    assert time.monotonic() - started < 1.2
+
+
+def test_a_time_out_inside_the_task_is_not_its_deadline(loop: LoopThread) -> None:
+    async def inner() -> None:
+        async with asyncio.timeout(0.05):
+            await asyncio.sleep(60)
+
+    with pytest.raises(TimeoutError) as caught:
+        loop.run(inner(), 5)
+    assert not isinstance(caught.value, DeadlineExceeded)
+
+
+def test_a_stuck_loop_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STUCK_AFTER_SECONDS", 1.0)
+    noticed = threading.Event()
+    thread = LoopThread("stuck", on_stuck=lambda _: noticed.set())
+    thread.start()
+
+    async def block() -> None:
+        time.sleep(3)  # noqa: ASYNC251 — that is the fault
+
+    thread.run(block(), 10)
+    assert noticed.wait(3)
+    thread.stop()
+
+
+def test_stopping_cancels_what_still_runs() -> None:
+    thread = LoopThread("stopping")
+    thread.start()
+    cancelled = threading.Event()
+
+    async def background() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    async def start() -> None:
+        task = asyncio.create_task(background())
+        await asyncio.sleep(0.01)
+        assert not task.done()
+
+    thread.run(start(), 5)
+    thread.stop()
+    assert cancelled.is_set()

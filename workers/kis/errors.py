@@ -1,0 +1,81 @@
+"""KIS's refusals by code, as our errors.
+
+A refusal comes with HTTP 200, 403 or 500 alike and in two shapes (`msg_cd` of a business call, `error_code` of a
+token call), so the JSON is judged before the status.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workers.calls import SERVER_ERROR_STATUS, Call, bad_status
+from workers.errors import BadCredentials, Rejected, Throttled, UnknownSymbol, VenueError
+
+OK = "0"
+TOO_MANY_REQUESTS = 429
+THROTTLED_SECONDS = 1.0
+
+RATE_CODES = frozenset({"EGW00201", "EGW00215"})
+# the token is invalid, or has expired
+TOKEN_CODES = frozenset({"EGW00121", "EGW00123"})
+# asked for a token too soon after the last one
+TOKEN_RATE_CODE = "EGW00133"
+# no or wrong app key, no or wrong app secret, key of the other environment, call that the environment does not have
+KEY_CODES = frozenset({"EGW00102", "EGW00103", "EGW00104", "EGW00105", "EGW02004", "EGW02006"})
+# the gateway's own failure
+SERVER_CODES = frozenset({"EGW00002"})
+SYMBOL_CODES = frozenset({"MCA05918"})
+SYMBOL_WORDS = "종목코드"
+
+KEY_CURE = "correct KIS_APP_KEY and KIS_APP_SECRET, and see that KIS_BASE_URL is of the same environment"
+
+
+class TokenRefused(BadCredentials):
+    """The token is no longer good: drop it and ask for a new one, once."""
+
+
+class TokenTooSoon(Throttled):
+    """A token may not be asked for yet."""
+
+
+def judge(call: Call, status: int, document: Any) -> VenueError | None:
+    """The error in a reply of KIS, or None."""
+    if not isinstance(document, dict):
+        return _throttled(call, "HTTP 429") if status == TOO_MANY_REQUESTS else None
+    if str(document.get("rt_cd")) == OK:
+        return None
+    code = str(document.get("msg_cd") or document.get("error_code") or "").strip()
+    if not code:
+        return _throttled(call, "HTTP 429") if status == TOO_MANY_REQUESTS else None
+    text = str(document.get("msg1") or document.get("error_description") or "").strip()[:120]
+    return _by_code(call, status, code, text)
+
+
+def _by_code(call: Call, status: int, code: str, text: str) -> VenueError | None:
+    if code == TOKEN_RATE_CODE:
+        return TokenTooSoon(f"{call}: a token may be asked for once a minute ({code})", THROTTLED_SECONDS)
+    if code in RATE_CODES or status == TOO_MANY_REQUESTS:
+        return _throttled(call, code)
+    if code in TOKEN_CODES:
+        return TokenRefused(f"{call}: the access token was refused ({code}); {KEY_CURE}")
+    if code in KEY_CODES:
+        return BadCredentials(f"{call}: the keys were refused ({code}); {KEY_CURE}")
+    if code in SERVER_CODES:
+        return bad_status(call, status)
+    if code in SYMBOL_CODES or SYMBOL_WORDS in text:
+        return UnknownSymbol(f"{call}: KIS does not list {call.symbol} ({code}); correct KIS_SYMBOLS")
+    return Rejected(f"{call}: refused, {code}: {text}", code)
+
+
+def judge_token(call: Call, status: int, document: Any) -> VenueError | None:
+    """The error in the reply to a token call: whatever is refused there and is no fault of the server is the keys."""
+    error = judge(call, status, document)
+    if isinstance(error, Rejected | TokenRefused) and status < SERVER_ERROR_STATUS:
+        code = error.name if isinstance(error, Rejected) else "token"
+        # without the venue's text: a reply about keys may quote them
+        return BadCredentials(f"{call}: the keys were refused ({code}); {KEY_CURE}")
+    return error
+
+
+def _throttled(call: Call, code: str) -> Throttled:
+    return Throttled(f"{call}: over the rate limit ({code}); wait {THROTTLED_SECONDS:g} s", THROTTLED_SECONDS)

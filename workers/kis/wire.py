@@ -1,0 +1,91 @@
+"""Replies of the KIS Open API, the fields we need; every value is text.
+
+Field names from github.com/koreainvestment/open-trading-api.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BeforeValidator
+
+from workers.wire import Number, Wire
+
+KST = ZoneInfo("Asia/Seoul")
+
+
+def _date(value: object) -> object:
+    return datetime.strptime(value, "%Y%m%d").date() if isinstance(value, str) else value  # noqa: DTZ007
+
+
+def _time(value: object) -> object:
+    return datetime.strptime(value, "%H%M%S").time() if isinstance(value, str) else value  # noqa: DTZ007
+
+
+def _kst_to_utc(value: datetime) -> datetime:
+    return value.replace(tzinfo=KST).astimezone(UTC) if value.utcoffset() is None else value.astimezone(UTC)
+
+
+CompactDate = Annotated[date, BeforeValidator(_date)]
+CompactTime = Annotated[time, BeforeValidator(_time)]
+KstTime = Annotated[datetime, AfterValidator(_kst_to_utc)]
+
+
+class Token(Wire):
+    """`POST /oauth2/tokenP`; the expiry is KST and names no zone."""
+
+    access_token: str
+    access_token_token_expired: KstTime
+
+
+class Price(Wire):
+    """`output` of FHKST01010100: last price and tick size at that price."""
+
+    stck_prpr: Number
+    aspr_unit: Number
+
+
+class AskingPrice(Wire):
+    """`output1` of FHKST01010200: the best of ten levels, "0" where a side has none."""
+
+    askp1: Number
+    bidp1: Number
+
+
+class DailyRow(Wire):
+    """One row of `output2` of FHKST03010100."""
+
+    stck_bsop_date: CompactDate
+    stck_oprc: Number
+    stck_hgpr: Number
+    stck_lwpr: Number
+    stck_clpr: Number
+    acml_vol: Number
+
+
+class MinuteRow(Wire):
+    """One row of `output2` of FHKST03010200: one minute, named by its start in KST."""
+
+    stck_bsop_date: CompactDate
+    stck_cntg_hour: CompactTime
+    stck_oprc: Number
+    stck_hgpr: Number
+    stck_lwpr: Number
+    stck_prpr: Number
+    cntg_vol: Number
+
+    @property
+    def start(self) -> datetime:
+        """The start of the minute, UTC."""
+        return datetime.combine(self.stck_bsop_date, self.stck_cntg_hour, KST).astimezone(UTC)
+
+
+def filled(rows: Any) -> Any:
+    """The rows without the empty ones that KIS pads a page with (an object without values)."""
+    return [row for row in rows if row and not _is_blank(row)] if isinstance(rows, list) else rows
+
+
+def _is_blank(row: object) -> bool:
+    return isinstance(row, dict) and not any(row.values())

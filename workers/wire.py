@@ -1,0 +1,90 @@
+"""What the replies of all venues have in common: checked against a model, put in order, never guessed.
+
+A field that is missing, null or no number is a `BadReply` that names it. NaN, zero and negative numbers pass:
+whether a candle may be used is for `trading.candles` to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import lru_cache
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from trading.types import Candle
+from workers.calls import Call
+from workers.errors import BadReply
+
+Number = Annotated[Decimal, Field(allow_inf_nan=True)]
+
+
+def _as_utc(time: datetime) -> datetime:
+    return time.replace(tzinfo=UTC) if time.utcoffset() is None else time.astimezone(UTC)
+
+
+UtcTime = Annotated[datetime, AfterValidator(_as_utc)]
+"""A time that is UTC where it names no zone."""
+
+
+class Wire(BaseModel):
+    """A reply of a venue: strict about the fields we need, tolerant of all others."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+M = TypeVar("M", bound=Wire)
+
+
+def parse_one(model: type[M], document: Any, call: Call) -> M:
+    """The document as a `model`. Raises `BadReply` with the first field that is wrong."""
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise _bad_field(error, call) from None
+
+
+def parse_list(model: type[M], document: Any, call: Call) -> list[M]:
+    """The document as a list of `model`. Raises `BadReply` with the first row and field that is wrong."""
+    try:
+        return _list_of(model).validate_python(document)
+    except ValidationError as error:
+        raise _bad_field(error, call) from None
+
+
+def parse_rows(model: type[M], document: Any, key: str, call: Call) -> list[M]:
+    """The list of `model` at `key` of a document that is an object. Raises `BadReply`."""
+    if not isinstance(document, Mapping) or key not in document:
+        raise BadReply(f"{call}: the reply has no {key}; it is not what the venue documents")
+    return parse_list(model, document[key], call)
+
+
+@lru_cache(maxsize=32)
+def _list_of(model: type[M]) -> TypeAdapter[list[M]]:
+    return TypeAdapter(list[model])  # type: ignore[valid-type]
+
+
+def _bad_field(error: ValidationError, call: Call) -> BadReply:
+    # without the input: a reply may hold a token
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ", ".join(f"row {part + 1}" if isinstance(part, int) else f"field {part}" for part in first["loc"])
+    what = first["msg"].removeprefix("Input ")
+    return BadReply(
+        f"{call}: {where or 'the reply'}: {what}; the venue answered something else than it documents, "
+        "it is tried again at the next tick"
+    )
+
+
+def in_order(candles: Iterable[Candle], call: Call) -> list[Candle]:
+    """The candles oldest first, a row that came twice kept once. Raises `BadReply` where such rows differ."""
+    by_time: dict[datetime, Candle] = {}
+    for candle in candles:
+        known = by_time.setdefault(candle.time, candle)
+        # compared by text, because NaN is not equal to itself
+        if known is not candle and str(known) != str(candle):
+            raise BadReply(
+                f"{call}: two different candles of {candle.time.isoformat()}; it is tried again at the next tick"
+            )
+    return [by_time[time] for time in sorted(by_time)]
