@@ -74,7 +74,7 @@ def migrate() -> None:
     from storage.migrate import upgrade
 
     try:
-        upgrade(get_settings().database_url)
+        asyncio.run(upgrade(get_settings().database_url))
     except StorageError as error:
         sys.exit(f"autotrader: {error}")
 
@@ -98,7 +98,9 @@ def sweep(market: Annotated[str, typer.Argument(help="upbit, kis or yfinance")])
 def demo(
     once: Annotated[bool, typer.Option("--once", help="one sweep of all three markets, then stop")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="with --once: print the result as one JSON object")] = False,
-    candles: Annotated[Path | None, typer.Option(help="recorded candles: DIR/{upbit,kis,yfinance}/SYMBOL.1d.csv")] = None,
+    candles: Annotated[
+        Path | None, typer.Option(help="recorded candles: DIR/{upbit,kis,yfinance}/SYMBOL.1d.csv")
+    ] = None,
     fail: Annotated[list[str] | None, typer.Option(help="let this symbol's venue time out; repeatable")] = None,
     seed: Annotated[int | None, typer.Option(help="seed of the simulated candles")] = None,
     feed: Annotated[str, typer.Option(help="auto, live or simulated")] = "auto",

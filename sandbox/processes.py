@@ -80,7 +80,7 @@ class ProcessGroup:
             raise ValueError(f"a process {name!r} was started already")
         log = self._directory / f"{name}.log"
         try:
-            with log.open("ab") as output:
+            with log.open("wb") as output:
                 process = subprocess.Popen(
                     argv,
                     env=dict(env),

@@ -55,7 +55,7 @@ async def symbol_lease(redis: Redis, market: str, symbol: str) -> AsyncIterator[
     finally:
         renewal.cancel()
         try:
-            await redis.eval(_RELEASE, 1, key, token)  # type: ignore[misc]
+            await redis.eval(_RELEASE, 1, key, token)
         except RedisError as error:
             log.warning("the lease on %s %s was not released (%s); it ends by itself", market, symbol, error)
 
@@ -75,7 +75,7 @@ async def _renew(redis: Redis, key: str, token: str, holder: asyncio.Task[object
     while True:
         await asyncio.sleep(RENEW_SECONDS)
         try:
-            held = await redis.eval(_RENEW, 1, key, token, int(LEASE_SECONDS * 1000))  # type: ignore[misc]
+            held = await redis.eval(_RENEW, 1, key, token, int(LEASE_SECONDS * 1000))
         except RedisError:
             # a blip is survived as long as the lease cannot have ended
             held = time.monotonic() - renewed < LEASE_SECONDS - RENEW_SECONDS

@@ -87,7 +87,9 @@ def refuse_other_pools(pool: Any) -> None:
     if concurrency.get_implementation(pool) is ThreadPool:
         return
     name = pool if isinstance(pool, str) else pool.__module__.rsplit(".", 1)[-1]
-    sys.exit(f"autotrader: the pool {name!r} cannot run these tasks, only 'threads' can: start the worker with -P threads")
+    sys.exit(
+        f"autotrader: the pool {name!r} cannot run these tasks, only 'threads' can: start the worker with -P threads"
+    )
 
 
 def _worker_ready(sender: Any, **_: Any) -> None:

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 
 from opentelemetry import trace
 
+from notifications.texts import Links
 from notifications.trades import TradeNotifier
-from settings import Settings
 from storage import analyses
 from tasks.trade import trade
 from telemetry.instruments import ai_decisions, analysis_duration, analysis_executions
@@ -58,7 +58,14 @@ async def analyse_and_trade(runtime: Runtime, market: str, symbol: str, run_id: 
     """
     client = await runtime.market(market)
     analysed = await resume(runtime, client, symbol, run_id) or await analyse(runtime, client, symbol, run_id)
-    notifier = TradeNotifier(runtime.redis, runtime.settings.notify_language)
+    settings = runtime.settings
+    notifier = TradeNotifier(
+        runtime.redis,
+        settings.notify_language,
+        enabled=settings.telegram_enabled,
+        mode=settings.trading_mode,
+        links=Links(settings.signoz_url, settings.flower_url),
+    )
     await notifier.analysis_complete(
         analysed.instrument, analysed.analysis, run_id=str(run_id), analysis_id=str(analysed.analysis_id)
     )

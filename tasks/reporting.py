@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from notifications.reporter import ErrorReporter
 from opentelemetry import trace
+
+from notifications.reporter import ErrorReporter
 
 
 def report_failure(

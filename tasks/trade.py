@@ -14,7 +14,7 @@ from opentelemetry import trace as otel
 
 from notifications.trades import TradeNotifier
 from storage import orders as journal
-from storage.orders import JournalOrder
+from storage.journal import JournalOrder
 from telemetry import instruments
 from trading.decision import Order, Skip, decide
 from trading.orders import client_order_id
@@ -97,9 +97,7 @@ async def place(
 ) -> JournalOrder:
     """Write the intent, claim it, send it once and write down what the venue said."""
     intent = OrderIntent(
-        client_order_id=client_order_id(
-            str(run_id), instrument.market, instrument.symbol, order.side, LEG, attempt
-        ),
+        client_order_id=client_order_id(str(run_id), instrument.market, instrument.symbol, order.side, LEG, attempt),
         market=instrument.market,
         symbol=instrument.symbol,
         side=order.side,
@@ -108,9 +106,7 @@ async def place(
         currency=instrument.currency,
     )
     trace_id = otel.format_trace_id(otel.get_current_span().get_span_context().trace_id)
-    planned = await journal.plan(
-        runtime.engine, intent, analysis_id=analysis_id, run_id=run_id, trace_id=trace_id
-    )
+    planned = await journal.plan(runtime.engine, intent, analysis_id=analysis_id, run_id=run_id, trace_id=trace_id)
     if not await journal.claim(runtime.engine, planned.id):
         raise ClaimLost(f"{instrument.symbol}: order {intent.client_order_id} is being sent by another run")
     placement = await broker.place(planned.intent, instrument, quote)

@@ -78,7 +78,8 @@ class Runtime:
             pool_size=self.settings.worker_concurrency,
             application_name=f"autotrader-{self.process}",
         )
-        SQLAlchemyInstrumentor().instrument(engine=self.engine.sync_engine)
+        # it declares SQLAlchemy < 2.1; its spans of 2.1 are pinned by a test
+        SQLAlchemyInstrumentor().instrument(engine=self.engine.sync_engine, skip_dep_check=True)
         await check_ready(self.engine)
         self.http = open_session(self.settings.http_timeout_seconds)
 

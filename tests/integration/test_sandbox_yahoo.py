@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -38,11 +38,14 @@ class RewritingSession(requests.Session):  # type: ignore[misc]
 
 
 @pytest.fixture(autouse=True)
-def _yfinance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _yfinance(tmp_path: Path) -> Iterator[None]:
     yfinance.set_tz_cache_location(str(tmp_path))
-    monkeypatch.setattr(yfinance.config.YfConfig.debug, "hide_exceptions", False)
+    hidden = yfinance.config.debug.hide_exceptions
+    yfinance.config.debug.hide_exceptions = False
     # one process-wide object remembers replies by URL, and the hosts here are always the same
     yfinance.data.YfData().cache_get.cache_clear()
+    yield
+    yfinance.config.debug.hide_exceptions = hidden
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ class YahooMarket:
         start_counting(SERVICE, OPERATIONS)
 
     async def instrument(self, symbol: str) -> Instrument:
-        """What the symbol is; its name is kept for a day. Raises `UnknownSymbol`, also where it is not traded in USD."""
+        """What the symbol is; its name is kept for a day. Raises `UnknownSymbol`, also if it is not traded in USD."""
         read_at, name = self._names.get(symbol, (float("-inf"), ""))
         if time.monotonic() - read_at > NAMES_SECONDS:
             name = _name(await self._meta(symbol), symbol)
