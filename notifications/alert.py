@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -50,7 +50,10 @@ class Alert:
                 "kind": self.kind,
                 "chat": self.message.chat,
                 "text": self.message.text,
-                "entities": [asdict(entity) for entity in self.message.entities],
+                "entities": [
+                    {"type": entity.type, "offset": entity.offset, "length": entity.length}
+                    for entity in self.message.entities
+                ],
                 "traceparent": self.traceparent,
                 "symbol": self.symbol,
                 "at": self.at.isoformat(),

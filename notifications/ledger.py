@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -28,6 +28,7 @@ from telemetry.instruments import alerts_recorded, start_at_zero
 
 log = logging.getLogger(__name__)
 
+SCRIPTS = Path(__file__).with_name("lua")
 PREFIX = "autotrader:alerts:"
 
 # Three requests of at most 10 s each (formatted, plain, fallback), and room to acknowledge.
@@ -59,8 +60,7 @@ class Idle:
 
 @cache
 def _script(name: str) -> str:
-    folder = files("notifications") / "lua"
-    return (folder / "ledger.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8")
+    return "".join((SCRIPTS / f"{part}.lua").read_text("utf-8") for part in ("ledger", name))
 
 
 def _record_arguments(alert: Alert) -> list[str]:

@@ -90,7 +90,7 @@ class Text:
 
 def utf16_length(text: str) -> int:
     """The length of `text` as Telegram counts it."""
-    return len(text) + sum(character > "\uffff" for character in text)
+    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def sendable(text: str) -> str:
@@ -119,7 +119,7 @@ def cut_start(text: str, limit: int) -> str:
 def clip(entities: Iterable[Entity], length: int) -> tuple[Entity, ...]:
     """The entities that lie within the first `length` units, the last one shortened."""
     return tuple(
-        replace(entity, length=min(entity.length, length - entity.offset))
+        entity if entity.offset + entity.length <= length else replace(entity, length=length - entity.offset)
         for entity in entities
         if entity.offset < length
     )

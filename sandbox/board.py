@@ -34,7 +34,7 @@ WIDE = 150
 _ROWS = 20
 _RUNS_READ = 30
 # header, processes, the table of markets with its title, the titles of three lists, and the addresses
-_FIXED_LINES = 1 + 1 + (1 + len(MARKETS)) + 3 + 4
+_FIXED_LINES = 1 + 1 + (1 + len(MARKETS)) + 3 + 5
 _COLOURS = {"buy": "green", "sell": "red", "filled": "green", "rejected": "red", "unknown": "red"}
 
 
@@ -160,22 +160,20 @@ def plain_line(board: Board) -> str:
 
 def render(board: Board, width: int, height: int) -> Group:
     """The board as lines of at most `width` cells, at most `height` of them."""
-    rows = max(1, (height - _FIXED_LINES) // 3)
-    decisions = _list("Decisions", [_decision(row) for row in board.decisions], rows)
-    orders = _list("Orders", [_order(row) for row in board.orders], rows)
+    room = max(3, height - _FIXED_LINES)
+    decided = [_decision(row) for row in board.decisions]
+    ordered = [_order(row) for row in board.orders]
+    told = [_message(message) for message in reversed(board.messages)]
     if width >= WIDE:
-        rows = max(1, (height - _FIXED_LINES + 1) // 2)
-        half = width // 2 - 1
-        decisions = _list("Decisions", [_decision(row) for row in board.decisions], rows)
-        orders = _list("Orders", [_order(row) for row in board.orders], rows)
-        both: list[Text] = []
-        for left, right in zip(decisions, orders, strict=True):
-            line = _cut(left, half, pad=True)
-            both.append(line.append("  ").append_text(_cut(right, half)))
-        lists = both
+        # two lists side by side share a title line, which gives a row more
+        rows, half = (room + 1) // 2, width // 2 - 1
+        pairs = zip(_list("Decisions", decided, rows), _list("Orders", ordered, rows), strict=True)
+        lists = [_cut(left, half, pad=True).append("  ").append_text(_cut(right, half)) for left, right in pairs]
+        alerts = _list("Telegram", told, room + 1 - rows)
     else:
-        lists = decisions + orders
-    alerts = _list("Telegram", [_message(message) for message in reversed(board.messages)], rows)
+        rows = room // 3
+        lists = _list("Decisions", decided, rows) + _list("Orders", ordered, rows)
+        alerts = _list("Telegram", told, room - 2 * rows)
     lines = [_header(board), _processes(board), *_markets(board), *lists, *alerts, *_addresses(board)]
     return Group(*(_cut(line, width) for line in lines[:height]))
 
@@ -199,9 +197,7 @@ def _processes(board: Board) -> Text:
 
 
 def _markets(board: Board) -> list[Text]:
-    lines = [
-        _title(f"{'Market':<9} {'feed':<10} {'run':<18} done failed pending queue   {board.unacked} unacknowledged")
-    ]
+    lines = [_title(f"{'Market':<9} {'feed':<10} {'run':<18} done failed pending queue   unacked {board.unacked}")]
     lengths = {queue.market: queue.length for queue in board.queues}
     for market in MARKETS:
         feed, run = board.feeds.get(market), _last_run(board, market)
@@ -241,7 +237,9 @@ def _message(message: Mapping[str, Any]) -> Text:
     text = Text(f"{at:%H:%M:%S} ").append(
         "errors " if is_error else "trades ", style="bold red" if is_error else "cyan"
     )
-    return text.append(" · ".join(line for line in str(message["text"]).splitlines() if line.strip()))
+    # the time stands at the start of the line already
+    lines = [line for line in str(message["text"]).splitlines() if line.strip() and not line.startswith("🕒")]
+    return text.append(" · ".join(lines))
 
 
 def _addresses(board: Board) -> list[Text]:
@@ -252,7 +250,8 @@ def _addresses(board: Board) -> list[Text]:
         _title("Open in a browser"),
         Text(f"sandbox     {board.sandbox_url}/  (chat, {telemetry})"),
         Text(f"flower      {board.flower_url}/  user {user}  password {password}"),
-        Text(f"prometheus  http://127.0.0.1:PORT/metrics  {'  '.join(ports)}"),
+        Text("prometheus  http://127.0.0.1:PORT/metrics with the port of"),
+        Text(f"            {'  '.join(ports)}"),
     ]
 
 

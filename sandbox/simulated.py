@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Decimal
-from functools import partial
+from functools import lru_cache, partial
 
 from sandbox.candles import CandleBook, Series, utc_now
 from sandbox.ticks import to_tick
@@ -49,13 +49,15 @@ _VOLUME_STEP = {"upbit": Decimal("0.00000001"), "kis": Decimal(1), "yfinance": D
 
 def simulated_book(seed: int, clock: Callable[[], datetime] = utc_now) -> CandleBook:
     """A book of `DAYS` daily candles ending today for every symbol of `SYMBOLS`, with hours and minutes."""
+    today = clock().date()
     series = {
-        (market, symbol): _simulate(market, symbol, seed, clock()) for market in SYMBOLS for symbol in SYMBOLS[market]
+        (market, symbol): _simulate(market, symbol, seed, today) for market in SYMBOLS for symbol in SYMBOLS[market]
     }
     return CandleBook(series, "simulated", minutes=partial(_by_the_minute, seed), clock=clock)
 
 
-def _simulate(market: str, symbol: str, seed: int, now: datetime) -> Series:
+@lru_cache(maxsize=256)
+def _simulate(market: str, symbol: str, seed: int, today: date) -> Series:
     level, volatility, volume = SYMBOLS[market][symbol]
     chance = random.Random(f"{seed}/{market}/{symbol}")
     steps = [chance.gauss(0.0003, volatility) for _ in range(DAYS)]
@@ -63,7 +65,7 @@ def _simulate(market: str, symbol: str, seed: int, now: datetime) -> Series:
     price = level * math.exp(chance.gauss(0, 0.04) - math.fsum(steps))
     opened = to_tick(market, Decimal(price))
     daily = []
-    for start, step in zip(_session_days(market, now), steps, strict=True):
+    for start, step in zip(_session_days(market, today), steps, strict=True):
         price *= math.exp(step)
         closed = to_tick(market, Decimal(price))
         reach = Decimal(math.exp(abs(chance.gauss(0, volatility / 2))))
@@ -82,9 +84,9 @@ def _simulate(market: str, symbol: str, seed: int, now: datetime) -> Series:
     return Series(tuple(daily), tuple(hourly))
 
 
-def _session_days(market: str, now: datetime) -> list[datetime]:
+def _session_days(market: str, today: date) -> list[datetime]:
     """The last `DAYS` days a market trades, today always among them."""
-    day = datetime.combine(now.date(), time(), UTC)
+    day = datetime.combine(today, time(), UTC)
     days: list[datetime] = []
     while len(days) < DAYS:
         if market == "upbit" or day.weekday() < 5 or not days:

@@ -24,9 +24,11 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from celery import Celery
+from kombu import Connection
 from kombu.exceptions import OperationalError
+from kombu.pidbox import Mailbox
 from pydantic import SecretStr
+from redis import RedisError
 
 from beat.sessions import is_open
 from sandbox.feeds import MarketFeed, Request, choose_feeds
@@ -127,6 +129,7 @@ class Stack:
         self._options = options
         self._tell = tell
         self._exit = ExitStack()
+        self._tmp = Path()
         self.group: ProcessGroup
         self.sandbox_url = ""
         self.redis_url = ""
@@ -157,15 +160,15 @@ class Stack:
 
     def _start(self) -> None:
         options, enter = self._options, self._exit.enter_context
-        if options.logs is None:
-            folder = scratch.create("logs")
-            self._exit.callback(scratch.remove, folder)
-        else:
-            folder = _log_folder(options.logs)
+        folder = scratch.create("demo")
+        self._exit.callback(scratch.remove, folder)
+        # what a killed process leaves in its temporary directory goes with ours
+        self._tmp = folder / "tmp"
+        self._tmp.mkdir()
         self.redis_url = enter(LocalRedis(url=options.redis_url, persist=True)).url
         self.database_url = enter(LocalPostgres(url=options.database_url)).url
         # SIGKILL: with the supervisor Redis is gone as well, and nothing could end in order any more
-        self.group = enter(ProcessGroup(folder, on_death=SIGKILL))
+        self.group = enter(ProcessGroup(_log_folder(options.logs or folder / "logs"), on_death=SIGKILL))
         self._start_sandbox()
         self._choose_feeds()
         self.flower_url = f"http://127.0.0.1:{free_port()}"
@@ -178,7 +181,7 @@ class Stack:
             argv += ["--candles", str(options.candles.resolve())]
         elif options.seed is not None:
             argv += ["--seed", str(options.seed)]
-        self.group.start("sandbox", argv, env=_clean(os.environ), cwd=ROOT)
+        self.group.start("sandbox", argv, env={**_clean(os.environ), "TMPDIR": str(self._tmp)}, cwd=ROOT)
         self.sandbox_url = self.group.wait_for_line("sandbox", _announced_url, READY_SECONDS).rstrip("/")
         self.control = SandboxControl(self.sandbox_url)
         served = self.control.get("symbols")
@@ -229,10 +232,12 @@ class Stack:
 
     def _workers_answer(self) -> bool:
         """Whether each of the three workers takes orders by now."""
-        with Celery(broker=self.redis_url) as app:
+        # kombu's own mailbox: a Celery app would prefer the broker that CELERY_BROKER_URL of the shell names
+        with Connection(self.redis_url) as broker:
             try:
-                replies = app.control.ping(timeout=0.5, limit=len(MARKETS))
-            except (OperationalError, OSError):
+                workers = Mailbox("celery", type="fanout", accept=["json"])(broker)
+                replies = workers.multi_call("ping", timeout=0.5, limit=len(MARKETS))
+            except (OperationalError, RedisError, OSError):
                 return False
         return {name.partition("@")[0] for reply in replies for name in reply} >= set(MARKETS)
 
@@ -255,6 +260,7 @@ class Stack:
             "SWEEP_AT_START": "true",
             "FLOWER_URL": self.flower_url,
             "LOG_FORMAT": "console",
+            "TMPDIR": str(self._tmp),
         }
         for market in MARKETS:
             own[f"{market.upper()}_SYMBOLS"] = ",".join(self.symbols[market])

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import RowMapping, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.errors import NotFound
@@ -99,7 +99,7 @@ async def last_prices(engine: AsyncEngine, market: str) -> dict[str, Decimal]:
     statement = (
         select(analyses.c.symbol, analyses.c.price)
         .where(analyses.c.market == market)
-        .distinct(analyses.c.symbol)
+        .ext(distinct_on(analyses.c.symbol))
         .order_by(analyses.c.symbol, analyses.c.at.desc())
     )
     async with engine.connect() as connection:

@@ -17,7 +17,11 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 async def upgrade(url: str, revision: str = "head") -> None:
-    """Run the missing migrations up to `revision`, in one transaction. Safe to run from several processes at once."""
+    """Run the missing migrations up to `revision`, in one transaction.
+
+    Processes may do so at once: one works, the others wait and find nothing to do. Within one process it is
+    one at a time, since Alembic keeps its state in module globals.
+    """
     from alembic import command
 
     await _run(url, lambda config: command.upgrade(config, revision))

@@ -24,6 +24,9 @@ from trading.types import Fill, OrderIntent, OrderState, Placement
 # accepted counts too: an immediate-or-cancel order has an end, and the venue has not told it yet
 UNSETTLED = UNPROVEN | {OrderState.ACCEPTED}
 
+# for these any sign of life at the venue is news: an order that trades while the journal thinks it does not
+_NEVER_TRADED = {OrderState.REJECTED, OrderState.THROTTLED, OrderState.NOT_CREATED}
+
 
 async def plan(
     engine: AsyncEngine, intent: OrderIntent, *, analysis_id: UUID, run_id: UUID, trace_id: str | None = None
@@ -199,7 +202,8 @@ def _check_told(row: Row[tuple[object, ...]], placement: Placement) -> None:
         raise Contradiction(f"{name} is {row.venue_order_id} at the venue, not {placement.venue_order_id}")
     if old is OrderState.PLANNED:
         raise Contradiction(f"{name} was never sent, yet the venue says {new}; is the account used by someone else?")
-    if new != old and new not in TRANSITIONS[old] and not _leads_to(new, old):
+    revived = old in _NEVER_TRADED and new not in _NEVER_TRADED | UNPROVEN
+    if new != old and new not in TRANSITIONS[old] and (revived or not _leads_to(new, old)):
         raise Contradiction(f"{name} is {old} in the journal, the venue now says {new}; compare the two by hand")
 
 

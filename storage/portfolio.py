@@ -8,7 +8,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy import Row, Select, func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.tables import paper_accounts, portfolio_snapshots
@@ -84,7 +84,7 @@ async def opening(engine: AsyncEngine) -> dict[str, Opening]:
 def _one_per_market(*, newest: bool) -> Select[tuple[object, ...]]:
     table = portfolio_snapshots
     by_time = table.c.at.desc() if newest else table.c.at
-    return select(table).distinct(table.c.market).order_by(table.c.market, by_time)
+    return select(table).ext(distinct_on(table.c.market)).order_by(table.c.market, by_time)
 
 
 def _read(row: Row[tuple[object, ...]]) -> Snapshot:

@@ -8,6 +8,7 @@ NUMERIC knows NaN and Infinity, and NaN is greater than every number there: henc
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from enum import StrEnum
 
 from sqlalchemy import (
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Column,
     Computed,
     DateTime,
+    Dialect,
     ForeignKey,
     ForeignKeyConstraint,
     Identity,
@@ -26,6 +28,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
     Uuid,
     text,
@@ -46,7 +49,20 @@ metadata = MetaData(
     }
 )
 
-_TIME = DateTime(timezone=True)
+
+class AwareTime(TypeDecorator[datetime]):
+    """timestamptz that refuses a naive datetime: the driver would take it for local time."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is not None and value.utcoffset() is None:
+            raise ValueError(f"{value} has no time zone; use aware UTC times")
+        return value
+
+
+_TIME = AwareTime()
 _RANGES = ("appropriate_buy", "appropriate_sell", "buy_hope", "sell_target")
 
 

@@ -5,6 +5,7 @@ Money and quantities are `Decimal`, times are aware UTC. A price is in the curre
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -126,6 +127,15 @@ class Account:
     currency: str
     cash: Decimal
     position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """All an account holds: free cash in `currency` and the positions by symbol, without those sold off."""
+
+    currency: str
+    cash: Decimal
+    positions: Mapping[str, Position]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ from workers.calls import Call, bad_status, counted, not_json
 from workers.errors import BadReply, TimedOut, Unreachable, VenueError
 
 CONNECT_SECONDS = 5.0
+# Shorter than a venue keeps an idle connection, so that we do not send into one that it is closing.
+KEEPALIVE_SECONDS = 10.0
 USER_AGENT = "autotrader"
 FIRST_NOT_OK_STATUS = 300
 
@@ -44,7 +46,10 @@ def open_session(timeout_seconds: float, *, tracer_provider: TracerProvider | No
         headers={"User-Agent": USER_AGENT},
         # the session is shared by the venues, and none of them needs a cookie
         cookie_jar=aiohttp.DummyCookieJar(),
+        connector=aiohttp.TCPConnector(keepalive_timeout=KEEPALIVE_SECONDS),
     )
+    # aiohttp sends a GET again by itself when its connection breaks, uncounted; there is no public switch for it
+    session._retry_connection = False
     # were aiohttp instrumented for the whole process, its own trace config would inject headers after ours
     AioHttpClientInstrumentor.uninstrument_session(session)
     return session

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from trading.types import Account, Candle, Instrument, OrderIntent, Placement, Quote
+from trading.types import Account, Candle, Holdings, Instrument, OrderIntent, Placement, Quote
 
 
 class MarketData(Protocol):
@@ -39,6 +39,9 @@ class Broker(Protocol):
 
     async def account(self, instrument: Instrument) -> Account:
         """Free cash and the position in that instrument."""
+
+    async def holdings(self) -> Holdings | None:
+        """Everything the market's account holds, or None before its first use."""
 
     async def place(self, intent: OrderIntent, instrument: Instrument, quote: Quote) -> Placement:
         """Send the order once. The same `client_order_id` again returns the first placement."""

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
-from sandbox.local import LocalPostgres
 
+from sandbox.local import LocalPostgres
 from storage.migrate import upgrade
 
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ async def test_upbit_minutes_have_the_documented_fields(http: aiohttp.ClientSess
     assert list(minutes[0]) == list(documented)
     assert {minute["unit"] for minute in minutes} == {unit}
     times = [datetime.fromisoformat(minute["candle_date_time_utc"] + "Z") for minute in minutes]
-    assert {later - earlier for later, earlier in zip(times, times[1:], strict=False)} == {timedelta(minutes=unit)}
+    assert {later - earlier for later, earlier in pairwise(times)} == {timedelta(minutes=unit)}
     assert datetime.now(UTC) - timedelta(minutes=unit + 1) < times[0] <= datetime.now(UTC)
 
 
@@ -165,8 +166,8 @@ async def test_kis_gives_the_same_token_to_the_same_key(http: aiohttp.ClientSess
     assert status == 200
     assert set(first) == set(_documented("kis/token_ok.json")["body"])
     assert first["access_token"] == again["access_token"] != other["access_token"]
-    expiry = datetime.strptime(first["access_token_token_expired"], "%Y-%m-%d %H:%M:%S") - timedelta(hours=9)
-    assert abs(expiry.replace(tzinfo=UTC) - datetime.now(UTC) - timedelta(hours=24)) < timedelta(minutes=1)
+    expiry = datetime.fromisoformat(first["access_token_token_expired"] + "+09:00")
+    assert abs(expiry - datetime.now(UTC) - timedelta(hours=24)) < timedelta(minutes=1)
 
 
 @pytest.mark.parametrize("missing", ["grant_type", "appkey", "appsecret"])

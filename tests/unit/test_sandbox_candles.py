@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,10 @@ def test_recorded_candles_end_today_with_prices_and_volumes_unchanged(tmp_path: 
 
     assert days[-1].time == datetime(2026, 11, 20, tzinfo=UTC)
     assert [day.volume for day in days] == [Decimal(f"{i + 1}.5") for i in range(40)]
-    assert {(day.open, day.high, day.low, day.close) for day in days} == {(100, 110, 90, 105)}
-    assert {later.time - earlier.time for earlier, later in zip(days, days[1:], strict=False)} == {timedelta(days=1)}
+    assert {(str(day.open), str(day.high), str(day.low), str(day.close)) for day in days} == {
+        ("100", "110", "90", "105")
+    }
+    assert {later.time - earlier.time for earlier, later in pairwise(days)} == {timedelta(days=1)}
 
 
 def test_recorded_hours_that_have_not_begun_are_left_out(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -42,7 +43,7 @@ def test_days_are_dated_by_their_session_and_floats_keep_their_shortest_text() -
 def test_only_the_last_row_of_an_unfinished_day_may_be_without_prices() -> None:
     today = date(2026, 3, 5)
     assert [candle.time.day for candle in daily([row(4), row(5, NONE)], today, CALL)] == [4]
-    with pytest.raises(BadReply, match="AAPL: candle of 2026-03-04T00:00:00.*open is NaN"):
+    with pytest.raises(BadReply, match=r"AAPL: candle of 2026-03-04T00:00:00.*open is NaN"):
         daily([row(4, NONE), row(5)], today, CALL)
     with pytest.raises(BadReply, match="candle of 2026-03-04"):
         # the day is over
@@ -125,5 +126,8 @@ def test_a_worker_of_another_market_imports_nothing_of_yahoo() -> None:
         "import sys, workers.markets, workers.upbit.market, workers.kis.market, workers.yfinance.market\n"
         "print(sorted({'yfinance', 'pandas', 'curl_cffi'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stdout.strip() == "[]"

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.tables import paper_accounts, paper_fills, paper_orders, paper_positions
-from trading.types import Account, Fill, Instrument, OrderIntent, OrderState, Placement, Position, Quote, Side
+from trading.types import Account, Fill, Holdings, Instrument, OrderIntent, OrderState, Placement, Position, Quote, Side
 from workers.errors import VenueError
 from workers.paper import rules
 
@@ -22,15 +22,6 @@ _ZERO = Decimal(0)
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Holdings:
-    """All an account holds: cash in `currency`, positions by symbol, without those sold off."""
-
-    currency: str
-    cash: Decimal
-    positions: Mapping[str, Position]
 
 
 @dataclass(frozen=True, slots=True)

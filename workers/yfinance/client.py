@@ -26,6 +26,7 @@ from workers.yfinance.errors import no_data, translate
 from workers.yfinance.session import CHART, SERVICE, YahooSession
 
 NEW_YORK = "America/New_York"
+META = ("currency", "longName", "shortName", "regularMarketPrice", "regularMarketTime")
 
 # How yfinance fails: its own errors, curl's, and what it trips over in a reply that it does not check.
 FAILURES = (VenueError, YFException, RequestException, LookupError, TypeError, ValueError, AttributeError)
@@ -33,7 +34,7 @@ FAILURES = (VenueError, YFException, RequestException, LookupError, TypeError, V
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """`rows` indexed by aware time, oldest first, NaN kept; `meta` as Yahoo sends it beside the rows."""
+    """`rows` indexed by aware time, oldest first, NaN kept; `meta` is what Yahoo sends of `META` beside the rows."""
 
     rows: pd.DataFrame
     meta: Mapping[str, Any]
@@ -69,7 +70,9 @@ class YahooClient:
                     keepna=True,
                     timeout=self._timeout,
                 )
-                meta = dict(ticker.get_history_metadata().items())
+                known = ticker.get_history_metadata()
+                # not all of it: to look at its trading periods is to make yfinance ask for them
+                meta = {name: known[name] for name in META if name in known}
         except FAILURES as error:
             raise translate(error, call, self._timeout) from None
         if rows.empty:

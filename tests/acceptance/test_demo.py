@@ -1,0 +1,153 @@
+"""`autotrader demo`, as a stranger runs it: the whole system on this machine, and nothing left afterwards."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import wait_for
+from nodes import ROOT
+
+from sandbox.stack import ERROR_CHAT, Options, Stack
+
+MARKETS = ("upbit", "kis", "yfinance")
+KEYS = {"feed", "markets", "telegram_messages", "spans", "traces_complete", "metrics", "seconds"}
+COUNTS = {"symbols", "analyses", "orders", "fills", "failed"}
+
+
+def shared_candles() -> Path:
+    directory = Path(os.environ.get("SHARED_DIR", ROOT.parent / "shared")) / "data" / "candles"
+    if not directory.is_dir():
+        pytest.skip(f"recorded candles are not here: no ../{directory.parent.parent.name}/data/candles, set SHARED_DIR")
+    return directory
+
+
+def children_of_the_demo() -> set[str]:
+    """Command lines of processes of ours that outlived their demo."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                where = os.readlink(entry / "cwd")
+            except OSError:
+                continue
+            if "autotrader-" in line or (where == str(ROOT) and ("-A tasks" in line or "-m sandbox" in line)):
+                found.add(f"{entry.name} {line}")
+    return found
+
+
+def temporary_files() -> set[str]:
+    return {path.name for path in Path(tempfile.gettempdir()).glob("autotrader*")}
+
+
+def demo(*arguments: str) -> dict[str, Any]:
+    """Run it once and read its JSON; it must leave no process, temporary file or OS user behind."""
+    processes, files, users = children_of_the_demo(), temporary_files(), Path("/etc/passwd").read_text()
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", "demo", "--once", "--json", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.strip().splitlines()) == 1
+    assert children_of_the_demo() <= processes
+    assert temporary_files() <= files
+    assert Path("/etc/passwd").read_text() == users
+    result: dict[str, Any] = json.loads(done.stdout)
+    assert set(result) == KEYS
+    assert set(result["markets"]) == set(MARKETS)
+    assert all(set(counts) == COUNTS for counts in result["markets"].values())
+    return result
+
+
+def total(result: dict[str, Any], name: str) -> int:
+    return sum(counts[name] for counts in result["markets"].values())
+
+
+def test_recorded_candles_are_analysed_in_every_market_under_complete_traces() -> None:
+    candles = shared_candles()
+    result = demo("--candles", str(candles))
+    assert result["feed"] == "recorded"
+    for market in MARKETS:
+        recorded = {path.name for path in (candles / market).glob("*.1d.csv")}
+        assert result["markets"][market]["symbols"] == len(recorded)
+        assert result["markets"][market]["analyses"] == len(recorded)
+        assert result["markets"][market]["failed"] == 0
+    assert total(result, "orders") >= 1
+    assert total(result, "fills") >= 1
+    assert result["traces_complete"] == total(result, "analyses")
+    assert result["telegram_messages"] == total(result, "analyses") + total(result, "orders")
+
+
+def test_simulated_candles_and_a_venue_that_times_out_for_one_symbol() -> None:
+    result = demo("--seed", "7", "--feed", "simulated", "--fail", "KRW-ETH")
+    assert result["feed"] == "simulated"
+    assert result["markets"]["upbit"]["failed"] == 1
+    assert result["markets"]["upbit"]["analyses"] == result["markets"]["upbit"]["symbols"] - 1
+    assert result["markets"]["kis"]["failed"] == result["markets"]["yfinance"]["failed"] == 0
+    assert result["traces_complete"] == total(result, "analyses")
+
+
+def test_the_failure_is_one_message_with_its_trace_and_flower_shows_it() -> None:
+    with Stack(Options(seed=7, feed="simulated", fail=["KRW-ETH"], once=True), lambda _: None) as stack:
+
+        def errors() -> list[str]:
+            received = stack.control.get("telegram/messages")
+            return [message["text"] for message in received if str(message["chat_id"]) == ERROR_CHAT]
+
+        [message] = wait_for("the error message", errors, 60)
+        failed = wait_for(
+            "the failure in Flower", lambda: [task for task in tasks(stack) if task["state"] == "FAILURE"]
+        )
+        assert [task["args"] for task in failed if "KRW-ETH" in task["args"]]
+        assert len(failed) == 1
+        wait_for(
+            "the others' success",
+            lambda: (
+                len([task for task in tasks(stack) if task["state"] == "SUCCESS"]) == len(all_symbols(stack)) - 1 + 3
+            ),
+        )
+        spans = wait_for(
+            "the failed task's span",
+            lambda: [
+                span
+                for span in stack.control.get("otlp/spans")
+                if span["name"] == "run/tasks.analysis.analyze_and_trade" and span["status"] == "error"
+            ],
+        )
+        assert len(spans) == 1
+        assert "KRW-ETH" in message
+        assert spans[0]["trace_id"] in message
+        assert len(errors()) == 1
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(f"{stack.flower_url}/api/tasks", timeout=10)
+        workers = flower(stack, "/api/workers")
+        assert {name.split("@")[0] for name in workers} >= set(MARKETS)
+
+
+def all_symbols(stack: Stack) -> list[str]:
+    return [symbol for symbols in stack.symbols.values() for symbol in symbols]
+
+
+def flower(stack: Stack, path: str) -> Any:
+    login = base64.b64encode(stack.flower_login.encode()).decode()
+    request = urllib.request.Request(stack.flower_url + path, headers={"Authorization": f"Basic {login}"})
+    with urllib.request.urlopen(request, timeout=10) as reply:
+        return json.load(reply)
+
+
+def tasks(stack: Stack) -> list[dict[str, Any]]:
+    return list(flower(stack, "/api/tasks").values())

@@ -1,0 +1,72 @@
+"""A worker that is killed in the middle of its work: nothing is lost and nothing is done twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import pytest
+from conftest import SYMBOLS, TRADE_CHAT, World, wait_for
+from nodes import LocalWorker
+
+VISIBILITY_SECONDS = 15
+
+
+@pytest.fixture
+def settings_env() -> Mapping[str, str]:
+    return {
+        "VISIBILITY_TIMEOUT_SECONDS": str(VISIBILITY_SECONDS),
+        "ANALYZE_DEADLINE_SECONDS": "12",
+        "SWEEP_DEADLINE_SECONDS": "12",
+        "HTTP_TIMEOUT_SECONDS": "10",
+        # two at a time, so that some symbols run, some wait in the worker and some in the queue
+        "WORKER_CONCURRENCY": "2",
+    }
+
+
+def collecting(world: World) -> bool:
+    """Two symbols' candles are being asked for."""
+    return len(world.sandbox.get("requests")) >= 2
+
+
+def ordering(world: World) -> bool:
+    """The first order is on its way or has just been filled."""
+    return bool(world.rows("SELECT 1 FROM orders"))
+
+
+@pytest.mark.parametrize("moment", [collecting, ordering])
+def test_a_killed_workers_symbols_are_analysed_again_and_no_order_is_placed_twice(
+    world: World, celery_worker: LocalWorker, moment: Callable[[World], bool]
+) -> None:
+    world.start("notifier", "cli", "notifier")
+    world.sandbox.post("faults", {"service": "upbit", "kind": "slow", "seconds": 1.0, "path": "candles/days"})
+    celery_worker.app.send_task(
+        "tasks.analysis.sweep", args=("upbit",), queue="upbit", headers={"x_sent_at": time.time()}
+    )
+    wait_for(f"{moment.__name__} before the kill", lambda: moment(world))
+    celery_worker.kill()
+    killed = time.monotonic()
+    assert world.rows("SELECT 1 FROM run_symbols WHERE state = 'pending'"), "the sweep had ended before the kill"
+    celery_worker.container.restart()
+
+    done = "SELECT symbol FROM run_symbols WHERE state = 'done'"
+    wait_for("every symbol done", lambda: len(world.rows(done)) == len(SYMBOLS), VISIBILITY_SECONDS + 40)
+    again = "SELECT max(finished_at) - min(opened_at) AS took FROM runs JOIN run_symbols ON run_id = id"
+    assert time.monotonic() - killed < VISIBILITY_SECONDS + 40, world.rows(again)
+
+    assert world.rows("SELECT count(*) AS n FROM runs") == [{"n": 1}]
+    assert world.rows("SELECT symbol FROM analyses GROUP BY symbol HAVING count(*) > 1") == []
+    orders = world.rows("SELECT symbol, state FROM orders ORDER BY symbol")
+    assert len(orders) >= 3
+    assert {order["state"] for order in orders} == {"filled"}
+    assert len({order["symbol"] for order in orders}) == len(orders)
+    assert world.rows("SELECT count(*) AS n FROM paper_orders") == [{"n": len(orders)}]
+    assert world.rows("SELECT count(*) AS n FROM fills") == [{"n": len(orders)}]
+    spent = "SELECT opening_cash - cash - (SELECT sum(quantity * price + fee) FROM fills) AS off FROM paper_accounts"
+    assert world.rows(spent)[0]["off"] == 0
+
+    told = wait_for(
+        "all messages", lambda: len(texts := world.messages(TRADE_CHAT)) >= len(SYMBOLS) + len(orders) and texts
+    )
+    time.sleep(1)
+    assert len(world.messages(TRADE_CHAT)) == len(SYMBOLS) + len(orders), told
