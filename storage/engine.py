@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from sqlalchemy import make_url
-from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from storage.errors import StorageError
+from storage.faults import CONNECT_TIMEOUT_SECONDS, cure, describe
 from storage.migrate import current
 from storage.tables import SCHEMA_REVISION
 
 __all__ = ["StorageError", "check_ready", "open_engine"]
 
-CONNECT_TIMEOUT_SECONDS = 5
 STATEMENT_TIMEOUT_SECONDS = 15
 # longer than the server's own time-out, so that it only ends waits for a server that went away
 COMMAND_TIMEOUT_SECONDS = 20
@@ -25,16 +24,6 @@ _SERVER_SETTINGS = {
     # the journal's compare-and-set statements count on seeing what was committed while they waited for a row
     "default_transaction_isolation": "read committed",
     "timezone": "UTC",
-}
-
-# SQLSTATE -> what is wrong and what to do; https://www.postgresql.org/docs/current/errcodes-appendix.html
-_CURES = {
-    "3D000": "there is no such database; create it, or correct DATABASE_URL",
-    "28000": "the role does not exist or may not log in; create it, or correct DATABASE_URL",
-    "28P01": "the password was refused; correct DATABASE_URL",
-    "42501": "the role lacks rights on this database; grant them",
-    "53300": "it has no connection left; raise max_connections or run fewer workers",
-    "57P03": "it is starting up or shutting down; try again in a moment",
 }
 
 
@@ -73,7 +62,8 @@ async def check_ready(engine: AsyncEngine) -> None:
     try:
         revision = await current(engine)
     except (SQLAlchemyError, OSError, TimeoutError) as error:
-        raise StorageError(f"{where}: {_cure(error)}") from None
+        unknown = f"cannot be used ({type(error).__name__}); look at the server's log"
+        raise StorageError(f"{where}: {cure(error) or unknown}") from None
     if revision is None:
         raise StorageError(f"{where} was never migrated; run: autotrader migrate")
     if revision < SCHEMA_REVISION:
@@ -85,27 +75,3 @@ async def check_ready(engine: AsyncEngine) -> None:
             f"{where} is at migration {revision}, newer than the {SCHEMA_REVISION} of this version; "
             "deploy the version that migrated it"
         )
-
-
-def describe(url: URL) -> str:
-    """Host, port, database and role of a URL in words, without the password."""
-    query_host = url.query.get("host", "")
-    host = url.host or (query_host if isinstance(query_host, str) else query_host[0]) or "localhost"
-    return f'PostgreSQL at {host}:{url.port or 5432}, database "{url.database}", role "{url.username}"'
-
-
-def _cure(error: BaseException) -> str:
-    cause: BaseException | None = error
-    while cause is not None:
-        sqlstate = getattr(cause, "sqlstate", None)
-        if sqlstate in _CURES:
-            return _CURES[sqlstate]
-        if isinstance(cause, TimeoutError):
-            return f"no answer within {CONNECT_TIMEOUT_SECONDS} s; check host, port and firewall"
-        if isinstance(cause, ConnectionRefusedError):
-            return "connection refused; start PostgreSQL, or correct DATABASE_URL"
-        if isinstance(cause, OSError):
-            return f"cannot be reached ({cause.strerror or type(cause).__name__}); correct the host in DATABASE_URL"
-        cause = cause.__cause__ or cause.__context__
-    name = type(getattr(error, "orig", None) or error).__name__
-    return f"cannot be used ({name}); look at the server's log"

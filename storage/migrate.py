@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
+
+from storage.errors import StorageError
+from storage.faults import CONNECT_TIMEOUT_SECONDS, cure, describe
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -20,7 +24,8 @@ async def upgrade(url: str, revision: str = "head") -> None:
     """Run the missing migrations up to `revision`, in one transaction.
 
     Processes may do so at once: one works, the others wait and find nothing to do. Within one process it is
-    one at a time, since Alembic keeps its state in module globals.
+    one at a time, since Alembic keeps its state in module globals. Raises `StorageError` if the database
+    cannot be reached.
     """
     from alembic import command
 
@@ -70,9 +75,15 @@ async def _run(url: str, command: Callable[[Config], None]) -> None:
         made.attributes["connection"] = connection
         command(made)
 
-    engine = create_async_engine(url, poolclass=NullPool, connect_args={"timeout": 5})
+    engine = create_async_engine(
+        url, poolclass=NullPool, hide_parameters=True, connect_args={"timeout": CONNECT_TIMEOUT_SECONDS}
+    )
     try:
         async with engine.begin() as connection:
             await connection.run_sync(on_connection)
+    except (SQLAlchemyError, OSError, TimeoutError) as error:
+        if known := cure(error):
+            raise StorageError(f"{describe(engine.url)}: {known}") from None
+        raise
     finally:
         await engine.dispose()

@@ -9,6 +9,7 @@ import atexit
 import logging
 import socket
 import sys
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -16,12 +17,22 @@ from celery import Celery, concurrency, signals
 from celery.concurrency.thread import TaskPool as ThreadPool
 
 from notifications.reporter import ErrorReporter
-from settings import Settings
+from settings import MARKETS, Settings
 from storage.engine import StorageError
 from storage.runs import fail_symbol
 from tasks.reporting import report_failure
 from telemetry import celery_metrics, celery_spans, logs, setup
-from telemetry.instruments import bot_running, worker_pool_size
+from telemetry.instruments import (
+    ai_decisions,
+    bot_running,
+    start_at_zero,
+    sweeps,
+    trade_fee_krw,
+    trade_volume_krw,
+    trades,
+    worker_pool_size,
+)
+from trading.types import Decision, Side
 from workers import runtime
 from workers.redis_client import RedisUnavailable, check_redis_sync
 
@@ -69,7 +80,9 @@ def _start_worker(app: Celery, settings: Settings, sender: Any, **_: Any) -> Non
     process = runtime.process_name(set(app.amqp.queues.consume_from))
     telemetry = start_telemetry(settings, process, sender.hostname)
     celery_spans.instrument()
-    celery_metrics.CeleryMetrics(sender.hostname, JOBS).connect()
+    ours = [name for name in app.tasks if name.startswith("tasks.")]
+    celery_metrics.CeleryMetrics(sender.hostname, ours, JOBS).connect()
+    start_counters(settings, set(app.amqp.queues.consume_from) & set(MARKETS))
     worker_pool_size.set(sender.concurrency, {"worker": sender.hostname})
     reporter = ErrorReporter(settings)
     signals.task_failure.connect(partial(report_failure, reporter, sender.hostname), weak=False)
@@ -80,6 +93,16 @@ def _start_worker(app: Celery, settings: Settings, sender: Any, **_: Any) -> Non
         telemetry.shutdown()
         sys.exit(f"autotrader: {error}")
     signals.worker_shutdown.connect(partial(_stop_worker, telemetry, process), weak=False)
+
+
+def start_counters(settings: Settings, markets: Iterable[str]) -> None:
+    """Export 0 for what this worker may come to count, so that an alert sees the first event."""
+    for market in markets:
+        symbols = settings.symbols(market)
+        start_at_zero(sweeps, market=(market,), outcome=("published", "duplicate", "closed"))
+        start_at_zero(ai_decisions, symbol=symbols, decision=[str(decision) for decision in Decision])
+        for counter in (trades, trade_volume_krw, trade_fee_krw):
+            start_at_zero(counter, symbol=symbols, side=[str(side) for side in Side])
 
 
 def refuse_other_pools(pool: Any) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from celery import signals
@@ -35,11 +36,12 @@ def sent_at(request: Any) -> float | None:
 class CeleryMetrics:
     """Counts what happens to the tasks of one worker.
 
-    `jobs` maps a task name to the seed's `job_name`, for the tasks that are scheduled jobs.
+    `tasks` are the names of all our tasks; `jobs` maps some of them to the seed's `job_name`.
     """
 
-    def __init__(self, worker: str, jobs: dict[str, str]) -> None:
+    def __init__(self, worker: str, tasks: Iterable[str], jobs: dict[str, str]) -> None:
         self._worker = worker
+        self._tasks = tuple(tasks)
         self._jobs = jobs
         self._active = 0
 
@@ -54,9 +56,17 @@ class CeleryMetrics:
         signals.task_revoked.connect(self._revoked, weak=False)
         signals.task_rejected.connect(self._rejected, weak=False)
         signals.task_unknown.connect(self._unknown, weak=False)
-        for job in set(self._jobs.values()):
-            instruments.job_success.add(0, {"job_name": job})
-            instruments.job_failure.add(0, {"job_name": job})
+        for counter in (
+            instruments.task_received,
+            instruments.task_started,
+            instruments.task_succeeded,
+            instruments.task_retried,
+        ):
+            instruments.start_at_zero(counter, task=self._tasks)
+        instruments.start_at_zero(instruments.task_revoked, task=self._tasks, reason=("expired", "revoked"))
+        instruments.start_at_zero(instruments.task_rejected, reason=("rejected", "unknown_task"))
+        for counter in (instruments.job_success, instruments.job_failure):
+            instruments.start_at_zero(counter, job_name=set(self._jobs.values()))
         self._show_active()
 
     def _show_active(self) -> None:

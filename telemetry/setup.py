@@ -152,7 +152,7 @@ def _prometheus(port: int) -> tuple[MetricReader, Callable[[], None]]:
         server.server_close()
         thread.join(1)
 
-    return PrometheusMetricReader(), stop
+    return PrometheusMetricReader(scope_info_enabled=False), stop
 
 
 def _version() -> str:

@@ -71,6 +71,7 @@ class LoopThread:
             asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop).result(CLEANUP_SECONDS)
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(CLEANUP_SECONDS)
+            self._watchdog.join(CLEANUP_SECONDS)
         if not self._thread.is_alive():
             self._loop.close()
 

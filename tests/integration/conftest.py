@@ -1,4 +1,4 @@
-"""A fresh, migrated PostgreSQL database for every test that asks for one."""
+"""Real, migrated PostgreSQL databases for the tests that ask for one."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
+import asyncpg
 import pytest
+from sqlalchemy import make_url
 
 from sandbox.local import LocalPostgres
 from storage.migrate import upgrade
+from storage.tables import metadata
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +40,24 @@ def database_url(postgres_server: LocalPostgres, migrated_template: str) -> Iter
     name = f"test_{uuid4().hex}"
     yield postgres_server.create_database(name, migrated_template)
     postgres_server.drop_database(name)
+
+
+@pytest.fixture(scope="module")
+def module_database_url(postgres_server: LocalPostgres, migrated_template: str) -> Iterator[str]:
+    """A migrated database the tests of one module share."""
+    name = f"module_{uuid4().hex}"
+    yield postgres_server.create_database(name, migrated_template)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture
+async def emptied_database_url(module_database_url: str) -> str:
+    """The module's database with no row in it: as good as a fresh one, and a hundred times faster, for tests
+    that leave schema and connections as they were."""
+    url = make_url(module_database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    connection = await asyncpg.connect(url)
+    # without triggers: the journals are append-only, and the order of deletion would matter
+    deletions = "".join(f"DELETE FROM {table.name};" for table in metadata.sorted_tables)
+    await connection.execute(f"SET session_replication_role = replica; {deletions}")
+    await connection.close()
+    return module_database_url

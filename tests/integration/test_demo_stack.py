@@ -83,6 +83,11 @@ def processes_of(directory: Path) -> set[int]:
     return {pid for pid in found if Identity.of(pid).alive()} - {os.getpid()}
 
 
+def gone(directory: Path) -> bool:
+    shutil.rmtree(directory, ignore_errors=True)
+    return not directory.exists()
+
+
 @pytest.fixture
 def own_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A temporary directory of this test alone, which every user may enter and every child has in its environment."""
@@ -91,7 +96,7 @@ def own_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("TMPDIR", str(directory))
     monkeypatch.setattr("tempfile.tempdir", str(directory))
     yield directory
-    assert until(lambda: shutil.rmtree(directory, ignore_errors=True) or not directory.exists())
+    assert until(lambda: gone(directory))
 
 
 def left_in(own_tmp: Path) -> list[str]:

@@ -58,6 +58,11 @@ def left_in(directory: Path) -> list[Path]:
     return list(directory.iterdir())
 
 
+def gone(directory: Path) -> bool:
+    shutil.rmtree(directory, ignore_errors=True)
+    return not directory.exists()
+
+
 @pytest.fixture
 def own_tmp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A temporary directory of this test alone, which every user may enter."""
@@ -67,7 +72,7 @@ def own_tmp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr("tempfile.tempdir", str(directory))
     yield directory
     # a server that is ending still removes files of its own
-    assert until(lambda: shutil.rmtree(directory, ignore_errors=True) or not directory.exists())
+    assert until(lambda: gone(directory))
 
 
 @pytest.fixture

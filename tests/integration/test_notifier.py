@@ -232,7 +232,8 @@ async def test_a_429_pauses_the_whole_bot_and_loses_nothing(settings: Settings, 
     )
     async with running(settings):
         await report(settings, ValueError("first"))
-        await until(lambda: requests(sandbox, "/sendMessage"))
+        while not await redis.exists(PREFIX + "pause"):
+            await asyncio.sleep(0.005)
         paused_at = time.monotonic()
         await TradeNotifier(redis, "ko").analysis_complete(APPLE, ANALYSIS, run_id="r")
         await until(lambda: len(requests(sandbox, "/sendMessage")) > 1)

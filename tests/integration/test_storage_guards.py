@@ -30,8 +30,8 @@ FILL = f"INSERT INTO fills VALUES ('upbit', '%s', '{ORDER}', %s, 2, 0, now())"
 
 
 @pytest.fixture
-async def sql(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    url = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+async def sql(emptied_database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    url = make_url(emptied_database_url).set(drivername="postgresql").render_as_string(hide_password=False)
     connection = await asyncpg.connect(url)
     await connection.execute(SEED)
     yield connection
@@ -201,9 +201,9 @@ async def test_fills_never_come_to_more_than_the_order(sql: asyncpg.Connection) 
     assert await sql.fetchval("SELECT filled_quantity FROM orders") == 10
 
 
-async def test_two_connections_cannot_overfill_an_order(sql: asyncpg.Connection, database_url: str) -> None:
+async def test_two_connections_cannot_overfill_an_order(sql: asyncpg.Connection, emptied_database_url: str) -> None:
     await go(sql, "sending")
-    url = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    url = make_url(emptied_database_url).set(drivername="postgresql").render_as_string(hide_password=False)
     other = await asyncpg.connect(url)
     first = sql.transaction()
     await first.start()

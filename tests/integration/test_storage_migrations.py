@@ -180,6 +180,15 @@ async def test_a_server_that_is_not_there_names_host_port_and_database() -> None
     assert "connection refused; start PostgreSQL" in message
 
 
+async def test_migrating_a_server_that_is_not_there_names_the_cure() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"postgresql+asyncpg://someone:secret-word@127.0.0.1:{probe.getsockname()[1]}/autotrader"
+        with pytest.raises(StorageError, match="connection refused; start PostgreSQL") as caught:
+            await upgrade(url)
+    assert "secret-word" not in str(caught.value)
+
+
 async def test_a_server_that_never_answers_is_given_up() -> None:
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))

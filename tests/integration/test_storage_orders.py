@@ -50,8 +50,8 @@ ANALYSIS = Analysis(
 
 
 @pytest.fixture
-async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
-    opened = open_engine(database_url, pool_size=20, application_name="test")
+async def engine(emptied_database_url: str) -> AsyncIterator[AsyncEngine]:
+    opened = open_engine(emptied_database_url, pool_size=20, application_name="test")
     yield opened
     await opened.dispose()
 

@@ -4,7 +4,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from celery import Celery
+from celery import Celery, current_app
 from kombu.exceptions import OperationalError
 from opentelemetry import trace
 from opentelemetry.instrumentation.celery import CeleryInstrumentor, utils
@@ -37,11 +37,19 @@ def closed_port() -> int:
 
 
 def test_a_failed_publish_ends_its_span_and_is_no_parent_of_what_follows(spans: InMemorySpanExporter) -> None:
-    app = Celery("test", broker=f"redis://127.0.0.1:{closed_port()}/0", set_as_current=False)
-    task = app.task(base=AsyncTask, name="test.fail")(lambda: None)
+    before = current_app._get_current_object()
+    app = Celery("test", broker=f"redis://127.0.0.1:{closed_port()}/0")
+    app.set_current()
+
+    async def body() -> None: ...
+
+    task = app.task(base=AsyncTask, name="test.fail")(body)
     app.finalize()
-    with pytest.raises(OperationalError):
-        task.apply_async(retry=False)
+    try:
+        with pytest.raises(OperationalError):
+            task.apply_async(retry=False)
+    finally:
+        before.set_current()
     [span] = spans.get_finished_spans()
     assert span.name == "apply_async/test.fail"
     assert span.status.status_code is trace.StatusCode.ERROR

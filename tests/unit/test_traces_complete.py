@@ -14,9 +14,8 @@ SQL = {"db.system": "postgresql"}
 TOLD = {"alert.kind": "analysis"}
 
 # span id: (parent id, name, service, attributes)
-BEAT = ("", "beat sweep-upbit", "autotrader-beat", {})
 WHOLE: dict[str, tuple[str, str, str, dict[str, Any]]] = {
-    "beat": BEAT,
+    "beat": ("", "beat sweep-upbit", "autotrader-beat", {}),
     "send": ("beat", "apply_async/tasks.analysis.sweep", "autotrader-beat", {}),
     "sweep": ("send", "run/tasks.analysis.sweep", "autotrader-worker-upbit", {}),
     "publish": ("sweep", "apply_async/tasks.analysis.analyze_and_trade", "autotrader-worker-upbit", {}),
