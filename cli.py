@@ -83,7 +83,7 @@ def migrate() -> None:
 def sweep(market: Annotated[str, typer.Argument(help="upbit, kis or yfinance")]) -> None:
     """Ask the market's worker for a sweep now; a slot that has been swept stays swept."""
     check_market(market)
-    from workers.redis_client import RedisUnavailable, check_redis_sync
+    from storage.redis import RedisUnavailable, check_redis_sync
 
     try:
         check_redis_sync(get_settings().redis_url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from typing import Any
 
@@ -12,6 +13,7 @@ from redbeat.schedulers import RedBeatScheduler
 
 from beat.schedule import sweep_entries
 from settings import get_settings
+from storage.redis import RedisUnavailable, check_redis_sync
 from telemetry.instruments import beat_entry_last_sent, beat_last_tick
 
 log = logging.getLogger(__name__)
@@ -22,6 +24,14 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc]
     """The beat's scheduler; only the holder of the Redis lock ever ticks."""
 
     _swept_at_start = False
+
+    def setup_schedule(self) -> None:
+        """RedBeat's first look at Redis; one that is away ends the process with one line."""
+        try:
+            check_redis_sync(get_settings().redis_url)
+        except RedisUnavailable as error:
+            sys.exit(f"autotrader: {error}")
+        super().setup_schedule()
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
         if not self._swept_at_start:

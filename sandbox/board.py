@@ -18,10 +18,11 @@ from rich.live import Live
 from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
+from sandbox.client import SandboxError
 from sandbox.feeds import MarketFeed, overall
 from sandbox.processes import ProcessState
 from sandbox.report import Database
-from sandbox.stack import ERROR_CHAT, Stack, StackError
+from sandbox.stack import ERROR_CHAT, Stack
 from settings import MARKETS
 from storage.recent import DecisionRow, OrderRow, RunRow, recent_decisions, recent_orders, recent_runs
 
@@ -102,7 +103,7 @@ class Reader:
             if summary != self._summary:
                 self._messages = self._stack.control.get("telegram/messages")[-_ROWS:]
             self._summary = summary
-        except StackError:
+        except SandboxError:
             faults.append("the sandbox does not answer")
         return Board(
             seconds=time.monotonic() - self._started,

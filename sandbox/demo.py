@@ -17,6 +17,7 @@ from rich.console import Console
 
 from sandbox.board import show
 from sandbox.candles import CandleFault, load_recorded
+from sandbox.client import SandboxError
 from sandbox.feeds import FeedError, Request
 from sandbox.local import LocalServerError
 from sandbox.processes import ProcessFailed
@@ -58,7 +59,15 @@ def run_demo(
         _tell("stopped")
         number = end.number if isinstance(end, Stopped) else signal.SIGINT
         return 0 if number == signal.SIGINT and not once else 128 + number
-    except (StackError, FeedError, CandleFault, LocalServerError, ProcessFailed, SweepUnfinished) as error:
+    except (
+        StackError,
+        SandboxError,
+        FeedError,
+        CandleFault,
+        LocalServerError,
+        ProcessFailed,
+        SweepUnfinished,
+    ) as error:
         _tell(f"demo: {error}")
         return 1
 

@@ -6,13 +6,9 @@ environment say, and orders are on paper. The one exception is the KIS key of a 
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import secrets
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -21,7 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 from signal import SIGKILL
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from urllib.parse import urlsplit
 
 from kombu import Connection
@@ -31,6 +27,7 @@ from pydantic import SecretStr
 from redis import RedisError
 
 from beat.sessions import is_open
+from sandbox.client import SandboxControl, announced_url
 from sandbox.feeds import MarketFeed, Request, choose_feeds
 from sandbox.local import LocalPostgres, LocalRedis, scratch
 from sandbox.local.server import free_port
@@ -88,34 +85,6 @@ class Options:
     logs: Path | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     commands: Commands = field(default_factory=Commands)
-
-
-class SandboxControl:
-    """The sandbox's control API: what it received, and the faults to order."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        # never through the proxy of the environment
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-    def get(self, path: str) -> Any:
-        """The JSON at `/control/{path}`. Raises `StackError`."""
-        return self._send(urllib.request.Request(f"{self._url}/control/{path}"))
-
-    def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Post JSON to `/control/{path}`. Raises `StackError`."""
-        data = json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"}
-        return self._send(urllib.request.Request(f"{self._url}/control/{path}", data, headers, method="POST"))
-
-    def _send(self, request: urllib.request.Request) -> Any:
-        try:
-            with self._opener.open(request, timeout=10) as reply:
-                return json.loads(reply.read() or b"null")
-        except urllib.error.HTTPError as error:
-            raise StackError(f"the sandbox refused {request.selector}: {error.read().decode()}") from None
-        except (OSError, http.client.HTTPException) as error:
-            raise StackError(f"the sandbox does not answer at {request.selector}: {error}") from None
 
 
 class Stack:
@@ -182,7 +151,7 @@ class Stack:
         elif options.seed is not None:
             argv += ["--seed", str(options.seed)]
         self.group.start("sandbox", argv, env={**_clean(os.environ), "TMPDIR": str(self._tmp)}, cwd=ROOT)
-        self.sandbox_url = self.group.wait_for_line("sandbox", _announced_url, READY_SECONDS).rstrip("/")
+        self.sandbox_url = self.group.wait_for_line("sandbox", announced_url, READY_SECONDS).rstrip("/")
         self.control = SandboxControl(self.sandbox_url)
         served = self.control.get("symbols")
         self.symbols = {market: tuple(served.get(market, ())) for market in MARKETS}
@@ -284,17 +253,6 @@ def _log_folder(folder: Path) -> Path:
     except OSError as error:
         raise StackError(f"{folder} cannot take the log files: {error.strerror}") from None
     return folder.resolve()
-
-
-def _announced_url(line: str) -> str | None:
-    """The address in the line the sandbox prints when it is ready."""
-    if not line.startswith("{"):
-        return None
-    try:
-        url = json.loads(line).get("url")
-    except ValueError:
-        return None
-    return url if isinstance(url, str) else None
 
 
 def _clean(environ: Mapping[str, str]) -> dict[str, str]:

@@ -38,7 +38,6 @@ app.conf.update(
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     worker_prefetch_multiplier=1,
-    worker_pool="threads",
     worker_concurrency=settings.worker_concurrency,
     task_track_started=True,
     worker_send_task_events=True,

@@ -19,6 +19,7 @@ from celery.concurrency.thread import TaskPool as ThreadPool
 from notifications.reporter import ErrorReporter
 from settings import MARKETS, Settings
 from storage.engine import StorageError
+from storage.redis import RedisUnavailable
 from storage.runs import fail_symbol
 from tasks.reporting import report_failure
 from telemetry import celery_metrics, celery_spans, logs, setup
@@ -34,7 +35,6 @@ from telemetry.instruments import (
 )
 from trading.types import Decision, Side
 from workers import runtime
-from workers.redis_client import RedisUnavailable, check_redis_sync
 
 log = logging.getLogger(__name__)
 
@@ -128,10 +128,6 @@ def _stop_worker(telemetry: setup.Telemetry, process: str, **_: Any) -> None:
 
 
 def _start_beat(settings: Settings, **_: Any) -> None:
-    try:
-        check_redis_sync(settings.redis_url)
-    except RedisUnavailable as error:
-        sys.exit(f"autotrader: {error}")
     telemetry = start_telemetry(settings, "beat", f"beat@{socket.gethostname()}")
     celery_spans.instrument()
     bot_running.set(1, {"process": "beat"})

@@ -14,12 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from settings import MARKETS, Settings
 from storage.engine import check_ready, open_engine
+from storage.redis import check_redis, open_redis
 from workers.http import open_session
 from workers.loop import LoopThread
 from workers.markets import open_market
 from workers.paper.broker import PaperBroker
 from workers.ports import Broker, MarketData
-from workers.redis_client import check_redis, open_redis
 
 T = TypeVar("T")
 

@@ -20,9 +20,9 @@ from celery import Celery
 from nodes import ROOT, LocalWorker, RunningRedis, WorkerProcess
 from pytest_celery import CeleryTestBackend, CeleryTestBroker
 
+from sandbox.client import SandboxControl, announced_url
 from sandbox.local import LocalPostgres, LocalRedis
 from sandbox.processes import ProcessGroup
-from sandbox.stack import SandboxControl
 from storage.migrate import upgrade
 
 TRADE_CHAT, ERROR_CHAT = "1001", "2002"
@@ -93,8 +93,6 @@ def postgres_server() -> Iterator[LocalPostgres]:
 
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxControl]:
-    from sandbox.stack import announced_url
-
     candles = tmp_path_factory.mktemp("candles")
     for market, levels in LEVELS.items():
         rising.write(candles, market, levels)

@@ -44,7 +44,7 @@ def test_each_bad_answer_fails_its_symbol_with_one_clear_alert_and_the_others_ru
         assert ended[symbol]["state"] == "failed"
         assert says in ended[symbol]["error"], ended[symbol]
         assert "\n" not in ended[symbol]["error"]
-        assert "http" not in ended[symbol]["error"].lower()
+        assert "://" not in ended[symbol]["error"]
         [alert] = [text for text in errors if f"종목: {symbol}\n" in text]
         assert trace in alert
         assert says in alert

@@ -11,7 +11,8 @@ from conftest import World
 from sandbox.local import LocalPostgres
 from sandbox.local.server import free_port
 
-WORKER = ("celery", "-A", "tasks", "worker", "-Q", "upbit", "-n", "upbit@%h")
+ANY_POOL = ("celery", "-A", "tasks", "worker", "-Q", "upbit", "-n", "upbit@%h")
+WORKER = (*ANY_POOL, "-P", "threads")
 BEAT = ("celery", "-A", "tasks", "beat")
 
 
@@ -34,7 +35,7 @@ def ends(world: World, *argv: str, **env: str) -> str:
 
 @pytest.mark.parametrize("pool", ["prefork", "solo"])
 def test_any_pool_but_threads_is_refused(world: World, pool: str) -> None:
-    line = ends(world, *WORKER, "-P", pool)
+    line = ends(world, *ANY_POOL, "-P", pool)
     assert line == (
         f"autotrader: the pool {pool!r} cannot run these tasks, only 'threads' can: start the worker with -P threads"
     )

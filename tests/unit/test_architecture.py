@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ALLOWED = {
     "trading": set[str](),
     "telemetry": set[str](),
-    "beat": {"settings", "telemetry"},
+    "beat": {"settings", "storage", "telemetry"},
     "storage": {"trading", "telemetry"},
     "workers": {"trading", "telemetry", "storage", "settings"},
     "notifications": {"trading", "telemetry", "settings"},
