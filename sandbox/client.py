@@ -7,7 +7,11 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
+
+# never through the proxy of the environment
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class SandboxError(Exception):
@@ -19,8 +23,6 @@ class SandboxControl:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        # never through the proxy of the environment
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def get(self, path: str) -> Any:
         """The JSON at `/control/{path}`. Raises `SandboxError`."""
@@ -38,7 +40,7 @@ class SandboxControl:
 
     def _send(self, request: urllib.request.Request) -> Any:
         try:
-            with self._opener.open(request, timeout=10) as reply:
+            with _DIRECT.open(request, timeout=10) as reply:
                 return json.loads(reply.read() or b"null")
         except urllib.error.HTTPError as error:
             raise SandboxError(f"the sandbox refused {request.selector}: {error.read().decode()}") from None
@@ -55,3 +57,12 @@ def announced_url(line: str) -> str | None:
     except ValueError:
         return None
     return url if isinstance(url, str) else None
+
+
+def answers(url: str) -> bool:
+    """Whether a GET of `url` on this machine succeeds."""
+    try:
+        with _DIRECT.open(url, timeout=2) as reply:
+            return bool(reply.status == HTTPStatus.OK)
+    except (OSError, http.client.HTTPException):
+        return False

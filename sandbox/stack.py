@@ -27,7 +27,7 @@ from pydantic import SecretStr
 from redis import RedisError
 
 from beat.sessions import is_open
-from sandbox.client import SandboxControl, announced_url
+from sandbox.client import SandboxControl, announced_url, answers
 from sandbox.feeds import MarketFeed, Request, choose_feeds
 from sandbox.local import LocalPostgres, LocalRedis, scratch
 from sandbox.local.server import free_port
@@ -187,11 +187,14 @@ class Stack:
             argv = [*commands.worker, "-Q", market, "-n", f"{market}@%h"]
             name = f"worker-{market}"
             group.start(name, argv, env=self._with_port(env, name), cwd=ROOT, stage=2)
+        group.wait_until(self._workers_answer, READY_SECONDS, "the start of the workers")
+        # after the workers, because Flower asks them once who they are, and before the beat, because it only
+        # sees the tasks it hears of
         # the password in the environment: arguments can be read by every user of the machine
         flower_env = {**env, "FLOWER_BASIC_AUTH": self.flower_login}
         flower = [*commands.flower, "--address=127.0.0.1", f"--port={urlsplit(self.flower_url).port}"]
         group.start("flower", flower, env=flower_env, cwd=ROOT, stage=2)
-        group.wait_until(self._workers_answer, READY_SECONDS, "the start of the workers")
+        group.wait_until(self._flower_answers, READY_SECONDS, "the start of Flower")
         group.start("beat", commands.beat, env=self._with_port(env, "beat"), cwd=ROOT, stage=3)
 
     def _with_port(self, env: Mapping[str, str], name: str) -> dict[str, str]:
@@ -209,6 +212,9 @@ class Stack:
             except (OperationalError, RedisError, OSError):
                 return False
         return {name.partition("@")[0] for reply in replies for name in reply} >= set(MARKETS)
+
+    def _flower_answers(self) -> bool:
+        return answers(f"{self.flower_url}/healthcheck")
 
     def _environment(self) -> dict[str, str]:
         """The environment of the processes: every setting, so that neither `.env` nor the shell adds one."""

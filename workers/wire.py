@@ -67,10 +67,10 @@ def _list_of(model: type[M]) -> TypeAdapter[list[M]]:
 
 
 def _bad_field(error: ValidationError, call: Call) -> BadReply:
-    # without the input: a reply may hold a token
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    first = error.errors(include_url=False, include_context=False)[0]
     where = ", ".join(f"row {part + 1}" if isinstance(part, int) else f"field {part}" for part in first["loc"])
-    what = first["msg"].removeprefix("Input ")
+    # a null is told as such, any other input is not shown: a reply may hold a token
+    what = "is null" if first["input"] is None else first["msg"].removeprefix("Input ")
     return BadReply(
         f"{call}: {where or 'the reply'}: {what}; the venue answered something else than it documents, "
         "it is tried again at the next tick"

@@ -1,94 +1,24 @@
-"""One Redis, one PostgreSQL and one sandbox for all acceptance tests; a fresh database and queue for each."""
+"""One sandbox for all acceptance tests; a fresh database, queue and worker for each."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-import asyncpg
 import pytest
 import redis
 import rising
 from celery import Celery
 from nodes import ROOT, LocalWorker, RunningRedis, WorkerProcess
 from pytest_celery import CeleryTestBackend, CeleryTestBroker
+from world import ERROR_CHAT, LEVELS, SYMBOLS, TOKEN, TRADE_CHAT, World
 
 from sandbox.client import SandboxControl, announced_url
 from sandbox.local import LocalPostgres, LocalRedis
 from sandbox.processes import ProcessGroup
-from storage.migrate import upgrade
-
-TRADE_CHAT, ERROR_CHAT = "1001", "2002"
-TOKEN = "1000000001:token-of-the-acceptance-tests"
-LEVELS = {
-    "upbit": {"KRW-BTC": 130e6, "KRW-ETH": 4.4e6, "KRW-XRP": 28e3, "KRW-SOL": 185e3, "KRW-DOGE": 19e3, "KRW-ADA": 7e3},
-    "kis": {"005930": 70e3},
-    "yfinance": {"AAPL": 200.0},
-}
-SYMBOLS = tuple(LEVELS["upbit"])
-
-
-@dataclass
-class World:
-    """Where everything is, and the questions the tests ask of it."""
-
-    redis_url: str
-    database_url: str
-    sandbox: SandboxControl
-    env: dict[str, str]
-    directory: Path
-    processes: ProcessGroup
-
-    def rows(self, query: str) -> list[dict[str, Any]]:
-        """What the database says."""
-
-        async def ask() -> list[dict[str, Any]]:
-            connection = await asyncpg.connect(self.database_url.replace("+asyncpg", ""))
-            try:
-                return [dict(row) for row in await connection.fetch(query)]
-            finally:
-                await connection.close()
-
-        return asyncio.run(ask())
-
-    def messages(self, chat: str) -> list[str]:
-        """The texts a chat has received."""
-        received = self.sandbox.get("telegram/messages")
-        return [message["text"] for message in received if str(message["chat_id"]) == chat]
-
-    def start(self, name: str, *argv: str, **env: str) -> None:
-        """Start another process of the system."""
-        self.processes.start(name, [sys.executable, "-m", *argv], env={**self.env, **env}, cwd=self.directory)
-
-
-def wait_for(what: str, holds: Callable[[], Any], seconds: float = 30.0) -> Any:
-    """Return the first true value; fail with `what` after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := holds():
-            return value
-        time.sleep(0.1)
-    raise AssertionError(f"not within {seconds:g} s: {what}")
-
-
-@pytest.fixture(scope="session")
-def redis_server() -> Iterator[LocalRedis]:
-    with LocalRedis(environment="TEST_REDIS_URL") as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[LocalPostgres]:
-    with LocalPostgres(environment="TEST_DATABASE_URL") as server:
-        asyncio.run(upgrade(server.create_database("acceptance_template")))
-        yield server
 
 
 @pytest.fixture(scope="session")
@@ -113,6 +43,7 @@ def settings_env() -> Mapping[str, str]:
 def world(
     redis_server: LocalRedis,
     postgres_server: LocalPostgres,
+    migrated_template: str,
     sandbox: SandboxControl,
     settings_env: Mapping[str, str],
     tmp_path: Path,
@@ -121,7 +52,7 @@ def world(
         client.flushall()
     sandbox.delete("faults")
     sandbox.delete("state")
-    database_url = postgres_server.create_database(f"test_{uuid.uuid4().hex[:12]}", template="acceptance_template")
+    database_url = postgres_server.create_database(f"test_{uuid.uuid4().hex}", migrated_template)
     url = sandbox.url
     env = {
         "PATH": os.environ["PATH"],

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import pytest
-from conftest import World, wait_for
 from nodes import LocalWorker, WorkerProcess
+from world import World, wait_for
 
 from beat.sessions import is_open
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import wait_for
 from nodes import ROOT
+from world import wait_for
 
 from sandbox.stack import ERROR_CHAT, Options, Stack
 
@@ -114,12 +114,8 @@ def test_the_failure_is_one_message_with_its_trace_and_flower_shows_it() -> None
         )
         assert [task["args"] for task in failed if "KRW-ETH" in task["args"]]
         assert len(failed) == 1
-        wait_for(
-            "the others' success",
-            lambda: (
-                len([task for task in tasks(stack) if task["state"] == "SUCCESS"]) == len(all_symbols(stack)) - 1 + 3
-            ),
-        )
+        others = len(MARKETS) + len(all_symbols(stack)) - 1
+        wait_for("the others' success", lambda: sum(task["state"] == "SUCCESS" for task in tasks(stack)) == others)
         spans = wait_for(
             "the failed task's span",
             lambda: [

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import World
+from world import World
 
 from sandbox.local import LocalPostgres
 from sandbox.local.server import free_port

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import asyncpg
@@ -12,26 +10,7 @@ import pytest
 from sqlalchemy import make_url
 
 from sandbox.local import LocalPostgres
-from storage.migrate import upgrade
 from storage.tables import metadata
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[LocalPostgres]:
-    """One PostgreSQL for the whole session."""
-    with LocalPostgres() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def migrated_template(postgres_server: LocalPostgres) -> str:
-    """The name of a migrated database that is only copied."""
-    name = "migrated"
-    url = postgres_server.create_database(name)
-    # in a thread: the caller's thread may have a loop of its own
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, upgrade(url)).result()
-    return name
 
 
 @pytest.fixture
