@@ -1,7 +1,7 @@
 # `make help` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint bench lock clean
+.PHONY: help demo test unit lint lock clean
 
 PYTHON ?= python3
 VENV := .venv

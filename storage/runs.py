@@ -93,6 +93,16 @@ async def pending_symbols(engine: AsyncEngine, run_id: UUID) -> list[str]:
         return list((await connection.scalars(statement.order_by(run_symbols.c.symbol))).all())
 
 
+async def is_pending(engine: AsyncEngine, run_id: UUID, symbol: str) -> bool:
+    """Whether the symbol has still to come to an end in this run. Raises `NotFound`."""
+    statement = select(run_symbols.c.state).where(run_symbols.c.run_id == run_id, run_symbols.c.symbol == symbol)
+    async with engine.connect() as connection:
+        state = await connection.scalar(statement)
+    if state is None:
+        raise NotFound(f"run {run_id} has no symbol {symbol}")
+    return bool(state == "pending")
+
+
 async def finish_symbol(
     engine: AsyncEngine, run_id: UUID, symbol: str, outcome: str, *, task_id: str | None = None
 ) -> bool:

@@ -19,10 +19,10 @@ from tasks import pipeline
 from tasks.app import app, settings
 from tasks.base import AsyncTask
 from tasks.lease import symbol_lease
-from tasks.portfolio import take_snapshot
+from tasks.runs import complete, fail
 from telemetry.celery_metrics import sent_at
 from telemetry.instruments import outcomes, sweeps
-from workers.runtime import Runtime, current_runtime
+from workers.runtime import current_runtime
 
 log = logging.getLogger(__name__)
 
@@ -102,24 +102,17 @@ async def analyze_and_trade(self: Any, market: str, symbol: str, run_id: str) ->
     runtime = current_runtime()
     run = uuid.UUID(run_id)
     async with symbol_lease(runtime.redis, market, symbol) as held:
-        if symbol not in await runs.pending_symbols(runtime.engine, run):
+        if not await runs.is_pending(runtime.engine, run, symbol):
             return {"outcome": "duplicate", "market": market, "symbol": symbol}
         try:
             outcome = await pipeline.analyse_and_trade(runtime, market, symbol, run) if held else "busy"
         except BaseException as error:
-            await runs.fail_symbol(runtime.engine, run, symbol, f"{type(error).__name__}: {error}")
-            await complete(runtime, market, run)
+            await fail(runtime, market, run, symbol, error)
             raise
         await runs.finish_symbol(runtime.engine, run, symbol, outcome)
     outcomes.add(1, {"market": market, "outcome": outcome})
     await complete(runtime, market, run)
     return {"outcome": outcome, "market": market, "symbol": symbol}
-
-
-async def complete(runtime: Runtime, market: str, run_id: uuid.UUID) -> None:
-    """Whoever ends the last symbol of a run closes it and values the portfolio."""
-    if await runs.finish_run_if_complete(runtime.engine, run_id):
-        await take_snapshot(runtime, market, run_id)
 
 
 def ended(market: str, outcome: str, **details: str) -> Result:

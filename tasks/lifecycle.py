@@ -9,6 +9,7 @@ import atexit
 import logging
 import socket
 import sys
+import uuid
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
@@ -20,8 +21,8 @@ from notifications.reporter import ErrorReporter
 from settings import MARKETS, Settings
 from storage.engine import StorageError
 from storage.redis import RedisUnavailable
-from storage.runs import fail_symbol
 from tasks.reporting import report_failure
+from tasks.runs import Expired, fail
 from telemetry import celery_metrics, celery_spans, logs, setup
 from telemetry.instruments import (
     ai_decisions,
@@ -86,7 +87,7 @@ def _start_worker(app: Celery, settings: Settings, sender: Any, **_: Any) -> Non
     worker_pool_size.set(sender.concurrency, {"worker": sender.hostname})
     reporter = ErrorReporter(settings)
     signals.task_failure.connect(partial(report_failure, reporter, sender.hostname), weak=False)
-    signals.task_revoked.connect(_write_expiry, weak=False)
+    signals.task_revoked.connect(partial(_analysis_expired, reporter, sender.hostname), weak=False)
     try:
         runtime.open_runtime(settings, process)
     except (StorageError, RedisUnavailable) as error:
@@ -135,13 +136,14 @@ def _start_beat(settings: Settings, **_: Any) -> None:
     atexit.register(telemetry.shutdown)
 
 
-def _write_expiry(request: Any = None, expired: bool = False, **_: Any) -> None:
-    """An analysis that expired in the queue never ran: write that down, so that its run can end."""
-    if not expired or request is None or request.name != "tasks.analysis.analyze_and_trade":
+def _analysis_expired(reporter: ErrorReporter, worker: str, request: Any, expired: bool = False, **_: Any) -> None:
+    """An analysis that expired in the queue never ran: write that down, so that its run can end, and tell it."""
+    if not expired or request.name != "tasks.analysis.analyze_and_trade":
         return
-    _, symbol, run_id = request.args
+    market, symbol, run_id = request.args
+    error = Expired(f"{symbol} waited in the queue {market} until it expired: start more workers or sweep less often")
     open_runtime = runtime.current_runtime()
-    open_runtime.run(
-        fail_symbol(open_runtime.engine, run_id, symbol, "expired in the queue before a worker was free"),
-        EXPIRY_WRITE_SECONDS,
+    open_runtime.run(fail(open_runtime, market, uuid.UUID(run_id), symbol, error), EXPIRY_WRITE_SECONDS)
+    reporter.report(
+        error, task=request.name, task_id=request.id, market=market, symbol=symbol, queue=market, worker=worker
     )

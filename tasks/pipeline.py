@@ -13,11 +13,11 @@ from opentelemetry import trace
 from notifications.texts import Links
 from notifications.trades import TradeNotifier
 from storage import analyses
-from tasks.trade import trade
+from tasks.trade import Analysed, trade
 from telemetry.instruments import ai_decisions, analysis_duration, analysis_executions
 from trading import analyst, candles, indicators
 from trading.confidence import confidence_range
-from trading.types import Analysis, Candle, Instrument, Quote
+from trading.types import Candle, Instrument, Quote
 from workers.ports import MarketData
 from workers.runtime import Runtime
 
@@ -41,16 +41,6 @@ class Collected:
     quote: Quote
 
 
-@dataclass(frozen=True, slots=True)
-class Analysed:
-    """A stored analysis and the quote to trade on."""
-
-    analysis_id: uuid.UUID
-    instrument: Instrument
-    analysis: Analysis
-    quote: Quote
-
-
 async def analyse_and_trade(runtime: Runtime, market: str, symbol: str, run_id: uuid.UUID) -> str:
     """Analyse, store, tell and trade; returns the outcome's name.
 
@@ -69,16 +59,7 @@ async def analyse_and_trade(runtime: Runtime, market: str, symbol: str, run_id: 
     await notifier.analysis_complete(
         analysed.instrument, analysed.analysis, run_id=str(run_id), analysis_id=str(analysed.analysis_id)
     )
-    return await trade(
-        runtime,
-        notifier,
-        run_id=run_id,
-        analysis_id=analysed.analysis_id,
-        instrument=analysed.instrument,
-        analysis=analysed.analysis,
-        quote=analysed.quote,
-        now=datetime.now(UTC),
-    )
+    return await trade(runtime, notifier, analysed, datetime.now(UTC))
 
 
 async def resume(runtime: Runtime, client: MarketData, symbol: str, run_id: uuid.UUID) -> Analysed | None:
@@ -87,7 +68,7 @@ async def resume(runtime: Runtime, client: MarketData, symbol: str, run_id: uuid
     if stored is None:
         return None
     instrument, quote = await asyncio.gather(client.instrument(symbol), client.quote(symbol))
-    return Analysed(stored.id, instrument, stored.analysis, quote)
+    return Analysed(run_id, stored.id, instrument, stored.analysis, quote)
 
 
 async def analyse(runtime: Runtime, client: MarketData, symbol: str, run_id: uuid.UUID) -> Analysed:
@@ -140,7 +121,7 @@ async def analyse(runtime: Runtime, client: MarketData, symbol: str, run_id: uui
         ai_decisions.add(1, {"symbol": symbol, "decision": decision})
         span.set_attributes({"analysis.decision": decision, "analysis.confidence": analysis.confidence})
         span.set_attribute("analysis.id", str(stored.id))
-    return Analysed(stored.id, data.instrument, analysis, data.quote)
+    return Analysed(run_id, stored.id, data.instrument, analysis, data.quote)
 
 
 async def collect(client: MarketData, symbol: str) -> Collected:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from dataclasses import dataclass
 from datetime import datetime
 
 from opentelemetry import trace as otel
@@ -29,38 +30,32 @@ MAX_ANALYSIS_AGE_SECONDS = 600
 LEG = 1
 
 
-async def trade(
-    runtime: Runtime,
-    notifier: TradeNotifier,
-    *,
-    run_id: uuid.UUID,
-    analysis_id: uuid.UUID,
-    instrument: Instrument,
-    analysis: Analysis,
-    quote: Quote,
-    now: datetime,
-) -> str:
+@dataclass(frozen=True, slots=True)
+class Analysed:
+    """A stored analysis of a run and the quote to trade on."""
+
+    run_id: uuid.UUID
+    analysis_id: uuid.UUID
+    instrument: Instrument
+    analysis: Analysis
+    quote: Quote
+
+
+async def trade(runtime: Runtime, notifier: TradeNotifier, analysed: Analysed, now: datetime) -> str:
     """Place what the analysis asks for, if the rules allow it; returns the outcome's name."""
     with _tracer.start_as_current_span("trade") as span:
-        outcome = await _trade(runtime, notifier, run_id, analysis_id, instrument, analysis, quote, now)
+        outcome = await settle_or_place(runtime, notifier, analysed, now)
         span.set_attribute("trade.outcome", outcome)
         return outcome
 
 
-async def _trade(
-    runtime: Runtime,
-    notifier: TradeNotifier,
-    run_id: uuid.UUID,
-    analysis_id: uuid.UUID,
-    instrument: Instrument,
-    analysis: Analysis,
-    quote: Quote,
-    now: datetime,
-) -> str:
+async def settle_or_place(runtime: Runtime, notifier: TradeNotifier, analysed: Analysed, now: datetime) -> str:
+    """Settle what is unproven in the symbol, then tell what was sent already, or decide and send."""
+    instrument, analysis = analysed.instrument, analysed.analysis
     broker = runtime.broker(instrument.market)
     for unproven in await journal.unsettled(runtime.engine, instrument.market, instrument.symbol):
         await settle(runtime, broker, unproven)
-    placed = await journal.for_analysis(runtime.engine, analysis_id)
+    placed = await journal.for_analysis(runtime.engine, analysed.analysis_id)
     sent = [order for order in placed if order.state is not OrderState.PLANNED and not retryable(order)]
     if sent:
         # an earlier delivery of this message sent it: tell what came of it, send nothing
@@ -69,7 +64,7 @@ async def _trade(
         analysis,
         await broker.account(instrument),
         instrument,
-        quote,
+        analysed.quote,
         min_confidence=runtime.settings.min_confidence,
         order_value=runtime.settings.order_value(instrument.currency),
         max_age_seconds=MAX_ANALYSIS_AGE_SECONDS,
@@ -77,27 +72,23 @@ async def _trade(
     )
     if isinstance(decision, Skip):
         if decision.outcome == "insufficient_cash":
-            await notifier.insufficient_cash(instrument, analysis, decision, run_id=str(run_id))
+            await notifier.insufficient_cash(instrument, analysis, decision, run_id=str(analysed.run_id))
         log.info("%s: no order: %s", instrument.symbol, decision.reason)
         return decision.outcome
-    attempt = 1 + sum(retryable(order) for order in placed)
-    order = await place(runtime, broker, run_id, analysis_id, instrument, decision, quote, attempt)
+    order = await place(runtime, broker, analysed, decision, attempt=1 + sum(retryable(order) for order in placed))
     return await tell(notifier, instrument, order)
 
 
-async def place(
-    runtime: Runtime,
-    broker: Broker,
-    run_id: uuid.UUID,
-    analysis_id: uuid.UUID,
-    instrument: Instrument,
-    order: Order,
-    quote: Quote,
-    attempt: int,
-) -> JournalOrder:
-    """Write the intent, claim it, send it once and write down what the venue said."""
+async def place(runtime: Runtime, broker: Broker, analysed: Analysed, order: Order, *, attempt: int) -> JournalOrder:
+    """Write the intent, claim it, send it once and write down what the venue said.
+
+    Raises `ClaimLost`, and `SymbolBlocked` while another order of the symbol and side is unproven.
+    """
+    instrument = analysed.instrument
     intent = OrderIntent(
-        client_order_id=client_order_id(str(run_id), instrument.market, instrument.symbol, order.side, LEG, attempt),
+        client_order_id=client_order_id(
+            str(analysed.run_id), instrument.market, instrument.symbol, order.side, LEG, attempt
+        ),
         market=instrument.market,
         symbol=instrument.symbol,
         side=order.side,
@@ -106,10 +97,12 @@ async def place(
         currency=instrument.currency,
     )
     trace_id = otel.format_trace_id(otel.get_current_span().get_span_context().trace_id)
-    planned = await journal.plan(runtime.engine, intent, analysis_id=analysis_id, run_id=run_id, trace_id=trace_id)
-    if not await journal.claim(runtime.engine, planned.id):
+    planned = await journal.plan(
+        runtime.engine, intent, analysis_id=analysed.analysis_id, run_id=analysed.run_id, trace_id=trace_id
+    )
+    if not await journal.claim(runtime.engine, planned.id, trace_id=trace_id):
         raise ClaimLost(f"{instrument.symbol}: order {intent.client_order_id} is being sent by another run")
-    placement = await broker.place(planned.intent, instrument, quote)
+    placement = await broker.place(planned.intent, instrument, analysed.quote)
     placed = await journal.record(runtime.engine, planned.id, placement, trace_id=trace_id)
     count(placed, placement)
     return placed

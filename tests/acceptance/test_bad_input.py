@@ -13,8 +13,8 @@ FAULTS = {
     "KRW-ETH": ({"kind": "html", "status": 503}, "HTML"),
     # JSON has no NaN: a venue that has no number sends null
     "KRW-XRP": ({"kind": "candles", "variant": "nan"}, "opening_price: is null"),
-    "KRW-SOL": ({"kind": "candles", "variant": "zero"}, "zero or negative"),
-    "KRW-DOGE": ({"kind": "candles", "variant": "few"}, "60"),
+    "KRW-SOL": ({"kind": "candles", "variant": "zero"}, "a price must be above zero"),
+    "KRW-DOGE": ({"kind": "candles", "variant": "few"}, "too few candles: has 3, needs 60"),
 }
 
 

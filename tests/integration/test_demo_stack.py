@@ -29,6 +29,14 @@ from celery import Celery
 app = Celery(broker=os.environ["REDIS_URL"])
 if __name__ == "__main__":
     pathlib.Path(os.environ["SEEN"], sys.argv[1]).write_text(json.dumps(dict(os.environ)))
+    if sys.argv[1] == "flower":
+        from http.server import BaseHTTPRequestHandler, HTTPServer
+        class Healthy(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.end_headers()
+        port = next(part for part in sys.argv if part.startswith("--port=")).partition("=")[2]
+        HTTPServer(("127.0.0.1", int(port)), Healthy).serve_forever()
     time.sleep(0 if sys.argv[1] == "migrate" else 600)
 """
 

@@ -36,6 +36,14 @@ CHART = "/v8/finance/chart/AAPL"
 TIMEOUT = 2.0
 
 
+@pytest.fixture(autouse=True)
+def no_cookie_yet() -> None:
+    """yfinance keeps one cookie per process, also from another test: each starts without."""
+    from yfinance.data import SingletonMeta
+
+    SingletonMeta._instances.clear()
+
+
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
     sandbox = Sandbox()

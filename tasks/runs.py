@@ -1,0 +1,33 @@
+"""How a run comes to its end, whatever became of its symbols."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from storage import runs
+from tasks.portfolio import take_snapshot
+from workers.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+
+class Expired(Exception):
+    """A task waited in its queue until it was of no use any more, and was not run."""
+
+
+async def complete(runtime: Runtime, market: str, run_id: uuid.UUID) -> None:
+    """Whoever ends the last symbol of a run closes it and values the portfolio."""
+    if await runs.finish_run_if_complete(runtime.engine, run_id):
+        await take_snapshot(runtime, market, run_id)
+
+
+async def fail(runtime: Runtime, market: str, run_id: uuid.UUID, symbol: str, error: BaseException) -> None:
+    """Write down that a symbol failed. Never raises for the database: the failure itself must stay visible."""
+    try:
+        await runs.fail_symbol(runtime.engine, run_id, symbol, f"{type(error).__name__}: {error}")
+        await complete(runtime, market, run_id)
+    except (SQLAlchemyError, OSError):
+        log.exception("the failure of %s %s could not be written into its run", market, symbol)
