@@ -136,14 +136,16 @@ def _start_beat(settings: Settings, **_: Any) -> None:
     atexit.register(telemetry.shutdown)
 
 
-def _analysis_expired(reporter: ErrorReporter, worker: str, request: Any, expired: bool = False, **_: Any) -> None:
+def _analysis_expired(
+    reporter: ErrorReporter, worker: str, sender: Any, request: Any, expired: bool = False, **_: Any
+) -> None:
     """An analysis that expired in the queue never ran: write that down, so that its run can end, and tell it."""
-    if not expired or request.name != "tasks.analysis.analyze_and_trade":
+    if not expired or sender.name != "tasks.analysis.analyze_and_trade":
         return
     market, symbol, run_id = request.args
     error = Expired(f"{symbol} waited in the queue {market} until it expired: start more workers or sweep less often")
     open_runtime = runtime.current_runtime()
     open_runtime.run(fail(open_runtime, market, uuid.UUID(run_id), symbol, error), EXPIRY_WRITE_SECONDS)
     reporter.report(
-        error, task=request.name, task_id=request.id, market=market, symbol=symbol, queue=market, worker=worker
+        error, task=sender.name, task_id=request.id, market=market, symbol=symbol, queue=market, worker=worker
     )

@@ -52,7 +52,9 @@ class SharedToken:
         wait_seconds: float = WAIT_SECONDS,
     ) -> None:
         if not app_key or not app_secret:
-            raise BadCredentials("kis: there are no keys; set KIS_APP_KEY and KIS_APP_SECRET, or leave KIS_SYMBOLS empty")
+            raise BadCredentials(
+                "kis: there are no keys; set KIS_APP_KEY and KIS_APP_SECRET, or leave KIS_SYMBOLS empty"
+            )
         self._session = session
         self._redis = redis
         self._url = f"{base_url.rstrip('/')}/oauth2/tokenP"
