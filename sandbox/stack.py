@@ -42,6 +42,8 @@ SERVICES = {"upbit": "upbit", "kis": "kis", "yfinance": "yahoo"}
 TRADE_CHAT, ERROR_CHAT = "1001", "2002"
 FLOWER_USER = "demo"
 HANG_SECONDS = 60
+# often enough to be worth watching
+SWEEP_MINUTES = 2
 FAILING_HTTP_TIMEOUT = 2.0
 READY_SECONDS = 60.0
 
@@ -239,8 +241,7 @@ class Stack:
         }
         for market in MARKETS:
             own[f"{market.upper()}_SYMBOLS"] = ",".join(self.symbols[market])
-            if options.once:
-                own[f"{market.upper()}_SWEEP_MINUTES"] = "0"
+            own[f"{market.upper()}_SWEEP_MINUTES"] = "0" if options.once else str(SWEEP_MINUTES)
             if self.feeds[market].feed != "live":
                 name = {"yfinance": "YAHOO"}.get(market, market.upper())
                 own[f"{name}_BASE_URL"] = f"{sandbox}/{SERVICES[market]}"
