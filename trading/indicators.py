@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import talib
 
 from trading.candles import Array, columns
 from trading.errors import BadCandles
+from trading.ta import talib
 from trading.types import Candle
 
 # SMA 60 is the slowest indicator no decision is made without; ADX 14 needs 28 rows and MACD 12/26/9 34, and

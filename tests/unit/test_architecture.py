@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,3 +58,9 @@ def test_trading_knows_no_infrastructure() -> None:
 def test_only_the_command_line_imports_the_sandbox() -> None:
     for package in ALLOWED.keys() - {"sandbox"}:
         assert "sandbox" not in {module for _, module in imports(package)}
+
+
+def test_only_the_worker_that_reads_yahoo_carries_pandas() -> None:
+    script = "import sys, tasks.analysis; print('pandas' in sys.modules, 'yfinance' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
