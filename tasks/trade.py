@@ -20,6 +20,7 @@ from telemetry import instruments
 from trading.decision import Order, Skip, decide
 from trading.orders import client_order_id
 from trading.types import Analysis, Instrument, OrderIntent, OrderState, Placement, Quote
+from workers.errors import Unproven
 from workers.ports import Broker
 from workers.runtime import Runtime
 
@@ -54,7 +55,11 @@ async def settle_or_place(runtime: Runtime, notifier: TradeNotifier, analysed: A
     instrument, analysis = analysed.instrument, analysed.analysis
     broker = runtime.broker(instrument.market)
     for unproven in await journal.unsettled(runtime.engine, instrument.market, instrument.symbol):
-        await settle(runtime, broker, unproven)
+        try:
+            await settle(runtime, broker, unproven)
+        except Unproven as error:
+            log.warning("%s: nothing new is sent: %s", instrument.symbol, error)
+            return "blocked_by_unproven_order"
     placed = await journal.for_analysis(runtime.engine, analysed.analysis_id)
     sent = [order for order in placed if order.state is not OrderState.PLANNED and not retryable(order)]
     if sent:
@@ -111,7 +116,7 @@ async def place(runtime: Runtime, broker: Broker, analysed: Analysed, order: Ord
 async def settle(runtime: Runtime, broker: Broker, order: JournalOrder) -> None:
     """Ask the venue what became of an order that was sent and not proven, and write it down.
 
-    The symbol's lease is held, so nobody is still sending it.
+    The symbol's lease is held, so nobody is still sending it. Raises `Unproven` while the venue cannot say.
     """
     if order.state is OrderState.SENDING:
         await journal.set_state(runtime.engine, order.id, OrderState.UNKNOWN, expected=OrderState.SENDING)

@@ -49,3 +49,7 @@ class NoData(VenueError):
 
 class Stale(VenueError):
     """The newest data is older than it may be."""
+
+
+class Unproven(VenueError):
+    """Sent, and nothing proves what became of it: ask the venue about the order, never send it again."""
