@@ -6,8 +6,9 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -92,6 +93,87 @@ def sweep(market: Annotated[str, typer.Argument(help="upbit, kis or yfinance")])
     from tasks.analysis import sweep as task
 
     typer.echo(task.apply_async(args=(market,), queue=market).id)
+
+
+@app.command()
+def analyze(
+    market: Annotated[str, typer.Argument(help="upbit, kis or yfinance")],
+    symbol: Annotated[str, typer.Argument(help="a symbol of that market, such as KRW-BTC")],
+    timeout: Annotated[float, typer.Option(help="seconds to wait for the worker")] = 120,
+) -> None:
+    """Have one symbol analysed (and traded) now, and say what came of it."""
+    check_market(market)
+    from operate import analyze_now
+
+    typer.echo(_answer(analyze_now(get_settings(), market, symbol, timeout)))
+
+
+@app.command()
+def why(analysis_id: Annotated[str, typer.Argument(help="the id at the end of an analysis message")]) -> None:
+    """Show an analysis with what it was made from and what came of it."""
+    from operate import explain
+
+    typer.echo(_answer(explain(get_settings(), analysis_id)))
+
+
+@app.command()
+def status() -> None:
+    """Trading states, heartbeats, the last runs and the accounts."""
+    from operate import show_status
+
+    typer.echo(_answer(show_status(get_settings())))
+
+
+@app.command()
+def orders(limit: Annotated[int, typer.Option(help="how many")] = 20) -> None:
+    """The orders changed last."""
+    from operate import show_orders
+
+    typer.echo(_answer(show_orders(get_settings(), limit)))
+
+
+@app.command()
+def positions() -> None:
+    """What the accounts hold, at the price of the last analysis."""
+    from operate import show_positions
+
+    typer.echo(_answer(show_positions(get_settings())))
+
+
+@app.command()
+def halt(
+    market: Annotated[str, typer.Argument(help="only this market")] = "",
+    symbol: Annotated[str, typer.Argument(help="only this symbol of it")] = "",
+    reason: Annotated[str, typer.Option(help="why; shown wherever the halt is")] = "halted by the operator",
+    hours: Annotated[float, typer.Option("--for", help="hours until it ends by itself; 0 = until resumed")] = 0,
+    reduce: Annotated[bool, typer.Option("--reduce", help="allow orders that only reduce what is held")] = False,
+) -> None:
+    """Stop ordering: everywhere, in a market or in a symbol. Analyses go on."""
+    from operate import set_trading_state
+
+    state = "reducing" if reduce else "halted"
+    typer.echo(_answer(set_trading_state(get_settings(), state, market, symbol, reason, hours)))
+
+
+@app.command()
+def resume(
+    market: Annotated[str, typer.Argument(help="only this market")] = "",
+    symbol: Annotated[str, typer.Argument(help="only this symbol of it")] = "",
+) -> None:
+    """Take a halt of the same scope back."""
+    from operate import set_trading_state
+
+    typer.echo(_answer(set_trading_state(get_settings(), "active", market, symbol, "resumed by the operator", 0)))
+
+
+def _answer(question: Coroutine[Any, Any, str]) -> str:
+    """Run an operator's question; what it cannot answer is one line and exit code 1."""
+    from operate import CannotAnswer
+
+    try:
+        return asyncio.run(question)
+    except CannotAnswer as error:
+        sys.exit(f"autotrader: {error}")
 
 
 @app.command()

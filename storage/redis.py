@@ -16,6 +16,10 @@ TIMEOUTS: dict[str, Any] = {
 }
 
 
+# Unix seconds of the last heartbeat that went through a market's queue; whoever watches reads it
+HEARTBEAT_KEY = "autotrader:heartbeat:{market}"
+
+
 class RedisUnavailable(Exception):
     """Redis does not answer; the message names where and the cure."""
 

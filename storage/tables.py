@@ -35,9 +35,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from trading.state import State
 from trading.types import Decision, OrderState, Side
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 """The migration these tables stand at; known without importing Alembic, which costs a process 11 MB."""
 
 metadata = MetaData(
@@ -324,3 +325,21 @@ portfolio_snapshots = Table(
     _not_negative("positions_value"),
 )
 Index("ix_portfolio_snapshots_market_at", portfolio_snapshots.c.market, portfolio_snapshots.c.at.desc())
+
+# append-only: the newest row of a scope is what holds
+trading_states = Table(
+    "trading_states",
+    metadata,
+    Column("seq", BigInteger, Identity(always=True), primary_key=True),
+    Column("market", Text),
+    Column("symbol", Text),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("until", _TIME),
+    Column("set_by", Text, nullable=False),
+    Column("at", _TIME, nullable=False, server_default=text("now()")),
+    _one_of("state", State),
+    CheckConstraint("symbol IS NULL OR market IS NOT NULL", name="symbol_of_a_market"),
+    CheckConstraint("reason <> ''", name="says_why"),
+    CheckConstraint("until IS NULL OR until > at", name="until"),
+)

@@ -8,13 +8,12 @@ from typing import Any
 from sqlalchemy import text
 
 from settings import check_market
+from storage.redis import HEARTBEAT_KEY
 from tasks.app import app
 from tasks.base import AsyncTask
 from telemetry.instruments import worker_heartbeat
 from workers.runtime import current_runtime
 
-# Whoever watches reads `autotrader:heartbeat:<market>`: Unix seconds of the last one.
-KEY = "autotrader:heartbeat:{market}"
 KEEP_SECONDS = 86_400
 
 
@@ -26,5 +25,5 @@ async def heartbeat(self: Any, market: str) -> None:
     async with runtime.engine.connect() as connection:
         await connection.execute(text("SELECT 1"))
     now = time.time()
-    await runtime.redis.set(KEY.format(market=market), f"{now:.3f}", ex=KEEP_SECONDS)
+    await runtime.redis.set(HEARTBEAT_KEY.format(market=market), f"{now:.3f}", ex=KEEP_SECONDS)
     worker_heartbeat.set(now, {"worker": self.request.hostname})

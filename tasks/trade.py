@@ -15,11 +15,13 @@ from opentelemetry import trace as otel
 
 from notifications.trades import TradeNotifier
 from storage import orders as journal
+from storage import trading_states
 from storage.journal import JournalOrder
 from telemetry import instruments
 from trading.decision import Order, Skip, decide
 from trading.orders import client_order_id
-from trading.types import Analysis, Instrument, OrderIntent, OrderState, Placement, Quote
+from trading.state import allows, effective
+from trading.types import Analysis, Instrument, OrderIntent, OrderState, Placement, Quote, Side
 from workers.errors import Unproven
 from workers.ports import Broker
 from workers.runtime import Runtime
@@ -80,6 +82,10 @@ async def settle_or_place(runtime: Runtime, notifier: TradeNotifier, analysed: A
             await notifier.insufficient_cash(instrument, analysis, decision, run_id=str(analysed.run_id))
         log.info("%s: no order: %s", instrument.symbol, decision.reason)
         return decision.outcome
+    state = effective(await trading_states.in_force(runtime.engine, now), instrument.market, instrument.symbol, now)
+    if not allows(state, decision.side, increases_exposure=decision.side is Side.BUY):
+        log.warning("%s: no order: trading is %s: %s", instrument.symbol, state.state, state.reason)
+        return f"trading_{state.state}"
     order = await place(runtime, broker, analysed, decision, attempt=1 + sum(retryable(order) for order in placed))
     return await tell(notifier, instrument, order)
 

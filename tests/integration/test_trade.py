@@ -5,19 +5,22 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import cast
 
 import pytest
 from redis.asyncio import Redis
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from notifications.trades import TradeNotifier
 from settings import Settings
-from storage import analyses, orders, runs
+from storage import analyses, orders, runs, trading_states
 from storage.engine import open_engine
 from tasks.trade import Analysed, trade
+from trading.state import State, TradingState
 from trading.types import (
     Account,
     Analysis,
@@ -190,3 +193,33 @@ async def test_two_deliveries_of_different_runs_make_two_orders(house: House, si
     )
     assert await go(house, silent, Analysed(run.id, row.id, INSTRUMENT, BUY, QUOTE)) == "order_filled"
     assert len(set(house.venue.sent)) == 2
+
+
+async def test_a_halted_scope_sends_nothing_and_a_resumed_one_does(house: House, silent: TradeNotifier) -> None:
+    await trading_states.write(house.engine, TradingState(State.HALTED, "holiday", market="upbit"), by="test")
+    analysed = await stored(house)
+    assert await go(house, silent, analysed) == "trading_halted"
+    assert house.venue.sent == []
+    await trading_states.write(house.engine, TradingState(State.ACTIVE, "back", market="upbit"), by="test")
+    assert await go(house, silent, analysed) == "order_filled"
+
+
+async def test_another_market_is_not_halted(house: House, silent: TradeNotifier) -> None:
+    await trading_states.write(house.engine, TradingState(State.HALTED, "holiday", market="kis"), by="test")
+    assert await go(house, silent, await stored(house)) == "order_filled"
+
+
+async def test_a_reducing_scope_buys_nothing(house: House, silent: TradeNotifier) -> None:
+    await trading_states.write(house.engine, TradingState(State.REDUCING, "too much of it"), by="test")
+    assert await go(house, silent, await stored(house)) == "trading_reducing"
+    assert house.venue.sent == []
+
+
+async def test_a_state_ends_at_its_expiry_and_is_never_changed(house: House) -> None:
+    until = datetime.now(UTC) + timedelta(hours=1)
+    await trading_states.write(house.engine, TradingState(State.HALTED, "lunch", until, "upbit"), by="test")
+    assert [row.reason for row in await trading_states.in_force(house.engine, datetime.now(UTC))] == ["lunch"]
+    assert await trading_states.in_force(house.engine, until) == []
+    with pytest.raises(DBAPIError, match="append-only"):
+        async with house.engine.begin() as connection:
+            await connection.execute(text("UPDATE trading_states SET reason = 'x'"))

@@ -1,0 +1,202 @@
+"""What an operator may ask and order, as text: the command line shows it, and a bot may too."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from getpass import getuser
+from zoneinfo import ZoneInfo
+
+from celery.exceptions import TimeoutError as NoResult
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from settings import MARKETS, Settings, check_market
+from storage import analyses, recent, runs, trading_states
+from storage import orders as journal
+from storage.engine import check_ready, open_engine
+from storage.errors import NotFound, StorageError
+from storage.redis import HEARTBEAT_KEY, RedisUnavailable, check_redis, open_redis
+from trading.state import State, TradingState
+from workers.paper.broker import PaperBroker
+
+KST = ZoneInfo("Asia/Seoul")
+
+
+class CannotAnswer(Exception):
+    """The question cannot be answered; the message is one line with the cure."""
+
+
+@asynccontextmanager
+async def database(settings: Settings) -> AsyncIterator[AsyncEngine]:
+    """The database, checked. Raises `CannotAnswer`."""
+    engine = open_engine(settings.database_url, pool_size=2, application_name="autotrader-cli")
+    try:
+        await check_ready(engine)
+        yield engine
+    except StorageError as error:
+        raise CannotAnswer(str(error)) from None
+    finally:
+        await engine.dispose()
+
+
+async def analyze_now(settings: Settings, market: str, symbol: str, patience: float) -> str:
+    """Open a run of one symbol, have the market's worker see to it, and explain the result.
+
+    Waits `patience` seconds for the worker.
+    """
+    async with database(settings) as engine:
+        redis = open_redis(settings.redis_url)
+        try:
+            await check_redis(redis, settings.redis_url)
+        except RedisUnavailable as error:
+            raise CannotAnswer(str(error)) from None
+        finally:
+            await redis.aclose()
+        from tasks.analysis import analyze_and_trade
+
+        # a slot of its own, to the microsecond, so that no sweep's slot is taken
+        run = await runs.open_run(
+            engine, market=market, slot=datetime.now(UTC), task_id=f"operator-{uuid.uuid4()}", symbols=[symbol]
+        )
+        await runs.mark_published(engine, run.id)
+        result = analyze_and_trade.apply_async(args=(market, symbol, str(run.id)), queue=market)
+        try:
+            outcome = await asyncio.to_thread(result.get, timeout=patience, propagate=False)
+        except NoResult:
+            raise CannotAnswer(
+                f"no answer within {patience:g} s: is the worker running? (autotrader worker {market})"
+            ) from None
+        if isinstance(outcome, BaseException):
+            raise CannotAnswer(f"{type(outcome).__name__}: {outcome}")
+        stored = await analyses.find(engine, run.id, symbol)
+        if stored is None:
+            return f"{symbol}: {outcome['outcome']}"
+        return await _explained(engine, stored.id, outcome["outcome"])
+
+
+async def explain(settings: Settings, analysis_id: str) -> str:
+    """An analysis, its indicators, and the orders it led to."""
+    try:
+        wanted = uuid.UUID(analysis_id)
+    except ValueError:
+        raise CannotAnswer(f"{analysis_id!r} is no analysis id: copy it from the end of an analysis message") from None
+    async with database(settings) as engine:
+        return await _explained(engine, wanted, None)
+
+
+async def _explained(engine: AsyncEngine, analysis_id: uuid.UUID, outcome: str | None) -> str:
+    try:
+        stored = await analyses.get(engine, analysis_id)
+    except NotFound as error:
+        raise CannotAnswer(str(error)) from None
+    analysis = stored.analysis
+    lines = [
+        f"{stored.market} {stored.symbol}: {analysis.decision} with confidence {analysis.confidence} at "
+        f"{money(analysis.price)}, by {analysis.model}, {when(analysis.at)}",
+        *(f"  {number}. {reason}" for number, reason in enumerate(analysis.reasons, 1)),
+    ]
+    for name in ("appropriate_buy", "appropriate_sell", "buy_hope", "sell_target"):
+        bounds = getattr(analysis.ranges, name)
+        lines.append(f"  {name}: {money(bounds.min)} to {money(bounds.max)}")
+    known = {name: value for name, value in stored.indicators.items() if value is not None}
+    lines.append("  indicators: " + ", ".join(f"{name} {value:.4g}" for name, value in known.items()))
+    if outcome:
+        lines.append(f"outcome: {outcome}")
+    for order in await journal.for_analysis(engine, analysis_id):
+        intent = order.intent
+        lines.append(
+            f"order {intent.client_order_id}: {intent.side} {intent.quantity} at {money(intent.price)} "
+            f"{intent.currency}, {order.state}" + (f" ({order.reason})" if order.reason else "")
+        )
+    lines.append(f"analysis {stored.id}, run {stored.run_id}, trace {stored.trace_id or 'none'}")
+    return "\n".join(lines)
+
+
+async def show_status(settings: Settings) -> str:
+    """Trading states in force, the age of each market's heartbeat, the last runs."""
+    async with database(settings) as engine:
+        now = datetime.now(UTC)
+        lines = [f"mode {settings.trading_mode}"]
+        lines += [_state_line(row) for row in await trading_states.in_force(engine, now)] or ["trading is active"]
+        redis = open_redis(settings.redis_url)
+        try:
+            await check_redis(redis, settings.redis_url)
+            for market in MARKETS:
+                beaten = await redis.get(HEARTBEAT_KEY.format(market=market))
+                age = f"{time.time() - float(beaten):.0f} s ago" if beaten else "never"
+                lines.append(f"{market}: heartbeat {age}, {await redis.llen(market)} waiting")
+        except RedisUnavailable as error:
+            lines.append(str(error))
+        finally:
+            await redis.aclose()
+        for run in await recent.recent_runs(engine, 6):
+            told = f" ({run.reason})" if run.reason else ""
+            lines.append(
+                f"run {when(run.opened_at)} {run.market}: {run.status}{told}, "
+                f"{run.done} done, {run.failed} failed, {run.pending} pending"
+            )
+    return "\n".join(lines)
+
+
+async def show_orders(settings: Settings, limit: int) -> str:
+    """The orders changed last, one line each."""
+    async with database(settings) as engine:
+        rows = await recent.recent_orders(engine, limit)
+    return "\n".join(
+        f"{when(row.updated_at)} {row.market} {row.symbol} {row.side} {row.filled_quantity}/{row.quantity} at "
+        f"{money(row.price)} {row.currency}: {row.state}" + (f" ({row.reason})" if row.reason else "")
+        for row in rows
+    ) or "no orders yet"  # fmt: skip
+
+
+async def show_positions(settings: Settings) -> str:
+    """Cash and positions of every account, valued at the last analysis."""
+    lines = []
+    async with database(settings) as engine:
+        for market in MARKETS:
+            held = await PaperBroker(engine, market, opening_cash={}).holdings()
+            if held is None:
+                continue
+            lines.append(f"{market} (paper): {money(held.cash)} {held.currency} in cash")
+            prices = await analyses.last_prices(engine, market)
+            for symbol, position in held.positions.items():
+                worth = position.quantity * prices[symbol]
+                profit = worth - position.quantity * position.average_price
+                lines.append(
+                    f"  {symbol}: {position.quantity} at {money(position.average_price)} on average, "
+                    f"worth {money(worth)} ({profit:+,.0f} {held.currency})"
+                )
+    return "\n".join(lines) or "no accounts yet: they open with the first analysis"
+
+
+async def set_trading_state(settings: Settings, state: str, market: str, symbol: str, reason: str, hours: float) -> str:
+    """Put a scope into a state. Raises `UnknownMarket`."""
+    if market:
+        check_market(market)
+    until = datetime.now(UTC) + timedelta(hours=hours) if hours else None
+    row = TradingState(State(state), reason, until, market or None, symbol or None)
+    async with database(settings) as engine:
+        await trading_states.write(engine, row, by=f"cli:{getuser()}")
+    return _state_line(row)
+
+
+def _state_line(row: TradingState) -> str:
+    scope = " ".join(part for part in (row.market, row.symbol) if part) or "everything"
+    until = f" until {when(row.until)}" if row.until else ""
+    return f"trading of {scope} is {row.state}{until}: {row.reason}"
+
+
+def when(at: datetime) -> str:
+    """A time in KST, to the second."""
+    return f"{at.astimezone(KST):%m-%d %H:%M:%S}"
+
+
+def money(value: Decimal) -> str:
+    """A figure with separators and no trailing zeros."""
+    text = f"{value:,f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -1,0 +1,45 @@
+"""Trading states: append-only rows, of which the newest of each scope holds."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import distinct_on, insert
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from storage.tables import trading_states
+from trading.state import State, TradingState
+
+
+async def write(engine: AsyncEngine, state: TradingState, *, by: str) -> None:
+    """Put a scope into a state; `by` says who did. An `active` row takes an earlier one back."""
+    values = {
+        "market": state.market,
+        "symbol": state.symbol,
+        "state": state.state.value,
+        "reason": state.reason,
+        "until": state.until,
+        "set_by": by,
+    }
+    async with engine.begin() as connection:
+        await connection.execute(insert(trading_states).values(values))
+
+
+async def in_force(engine: AsyncEngine, now: datetime) -> list[TradingState]:
+    """The newest row of every scope that is not `active` and has not expired at `now`, the oldest first."""
+    table = trading_states
+    newest = (
+        select(table)
+        .ext(distinct_on(table.c.market, table.c.symbol))
+        .order_by(table.c.market, table.c.symbol, table.c.seq.desc())
+        .subquery()
+    )
+    statement = select(newest).where(newest.c.state != State.ACTIVE.value).order_by(newest.c.seq)
+    async with engine.connect() as connection:
+        rows = (await connection.execute(statement)).all()
+    return [
+        TradingState(State(row.state), row.reason, row.until, row.market, row.symbol)
+        for row in rows
+        if row.until is None or now < row.until
+    ]
