@@ -31,6 +31,10 @@ _STRICTNESS = {State.ACTIVE: 0, State.REDUCING: 1, State.HALTED: 2}
 _FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
+def _strictness(row: TradingState) -> tuple[int, datetime]:
+    return _STRICTNESS[row.state], row.until or _FOREVER
+
+
 def _check_aware(at: datetime | None) -> None:
     if at is not None and at.utcoffset() is None:
         raise ValueError(f"{at} has no time zone; use aware UTC times")
@@ -85,9 +89,18 @@ def effective(states: Iterable[TradingState], market: str, symbol: str, now: dat
     A narrower row never loosens a wider one. `now` is aware.
     """
     in_force = (row for row in states if row.covers(market, symbol) and (row.until is None or now < row.until))
-    return max(
-        in_force, key=lambda row: (_STRICTNESS[row.state], row.until or _FOREVER, row.scope, row.reason), default=ACTIVE
-    )
+    return max(in_force, key=lambda row: (*_strictness(row), row.scope, row.reason), default=ACTIVE)
+
+
+def tightens(new: TradingState, states: Iterable[TradingState], now: datetime) -> bool:
+    """Whether writing `new` makes its own scope stricter, or as strict for longer, than the rows in force make it.
+
+    For writers that are no person: where the newest row of a scope replaces the one before it, a circuit breaker
+    that reduces must not loosen what an operator has halted. `now` is aware.
+    """
+    same = (row for row in states if (row.market, row.symbol) == (new.market, new.symbol))
+    current = max((_strictness(row) for row in same if row.until is None or now < row.until), default=None)
+    return new.state is not State.ACTIVE if current is None else _strictness(new) > current
 
 
 def allows(state: TradingState, action: Side | Literal["cancel"], *, increases_exposure: bool) -> bool:

@@ -101,7 +101,8 @@ class PriceRanges:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """What an analyst proposes. `confidence` is 0-100, `reasons` one to three, `price` the quote it saw."""
+    """What an analyst proposes. `confidence` is 0-100, `reasons` one to three, `price` the quote it saw,
+    `rejected_by` the rule of `trading.validator` that made it a HOLD."""
 
     decision: Decision
     confidence: int
@@ -110,6 +111,7 @@ class Analysis:
     model: str
     price: Decimal
     at: datetime
+    rejected_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,3 +177,26 @@ class Placement:
     state: OrderState
     fills: tuple[Fill, ...] = ()
     reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Clamp:
+    """A rule cut something: `after` is what is left of `before`, None where it was dropped altogether. Both in
+    the rule's own unit (a price, a quantity or a value), which `reason` names."""
+
+    rule: str
+    before: Decimal
+    after: Decimal | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A rule decided against an order: an outcome, not a failure. `have` and `need` are in the rule's own unit;
+    `clamps` are the cuts made before it."""
+
+    rule: str
+    reason: str
+    have: Decimal | None = None
+    need: Decimal | None = None
+    clamps: tuple[Clamp, ...] = ()
