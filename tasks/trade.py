@@ -22,7 +22,7 @@ from trading.decision import Order, Skip, decide
 from trading.orders import client_order_id
 from trading.state import allows, effective
 from trading.types import Analysis, Instrument, OrderIntent, OrderState, Placement, Quote, Side
-from workers.errors import Unproven
+from workers.errors import BadCredentials, Throttled, UnknownSymbol, Unproven, Unreachable, VenueError
 from workers.ports import Broker
 from workers.runtime import Runtime
 
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 _tracer = otel.get_tracer("autotrader")
 
 MAX_ANALYSIS_AGE_SECONDS = 600
+# a broker raises these for an order only where nothing has reached the venue's book
+NOT_CREATED = (Unreachable, BadCredentials, UnknownSymbol)
 LEG = 1
 
 
@@ -113,10 +115,28 @@ async def place(runtime: Runtime, broker: Broker, analysed: Analysed, order: Ord
     )
     if not await journal.claim(runtime.engine, planned.id, trace_id=trace_id):
         raise ClaimLost(f"{instrument.symbol}: order {intent.client_order_id} is being sent by another run")
-    placement = await broker.place(planned.intent, instrument, analysed.quote)
+    try:
+        placement = await broker.place(planned.intent, instrument, analysed.quote)
+    except VenueError as error:
+        await write_down(runtime, planned, error)
+        raise
     placed = await journal.record(runtime.engine, planned.id, placement, trace_id=trace_id)
     count(placed, placement)
     return placed
+
+
+async def write_down(runtime: Runtime, order: JournalOrder, error: VenueError) -> None:
+    """Move an order that could not be placed to what the error proves of it."""
+
+    async def move(old: OrderState, new: OrderState) -> None:
+        await journal.set_state(runtime.engine, order.id, new, expected=old, reason=str(error))
+
+    if isinstance(error, Throttled):
+        await move(OrderState.SENDING, OrderState.THROTTLED)
+        return
+    await move(OrderState.SENDING, OrderState.UNKNOWN)
+    if isinstance(error, NOT_CREATED):
+        await move(OrderState.UNKNOWN, OrderState.NOT_CREATED)
 
 
 async def settle(runtime: Runtime, broker: Broker, order: JournalOrder) -> None:

@@ -36,7 +36,7 @@ from trading.types import (
     PriceRanges,
     Quote,
 )
-from workers.errors import TimedOut, Unproven
+from workers.errors import BadCredentials, Throttled, TimedOut, Unproven, Unreachable, VenueError
 from workers.runtime import Runtime
 
 NOW = datetime(2026, 11, 20, 3, 0, tzinfo=UTC)
@@ -135,7 +135,7 @@ async def test_an_order_whose_sender_died_is_adopted_when_the_venue_has_it(house
     house.venue.replies = [TimedOut("upbit: no answer")]
     with pytest.raises(TimedOut):
         await go(house, silent, analysed)
-    assert await states(house, analysed) == ["sending"]
+    assert await states(house, analysed) == ["unknown"]
     [order] = await orders.for_analysis(house.engine, analysed.analysis_id)
     house.venue.truth[order.intent.client_order_id] = filled(order.intent)
     assert await go(house, silent, analysed) == "order_filled"
@@ -223,3 +223,35 @@ async def test_a_state_ends_at_its_expiry_and_is_never_changed(house: House) -> 
     with pytest.raises(DBAPIError, match="append-only"):
         async with house.engine.begin() as connection:
             await connection.execute(text("UPDATE trading_states SET reason = 'x'"))
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (Throttled("upbit: too many"), "throttled"),
+        (Unproven("upbit: no answer"), "unknown"),
+        (Unreachable("upbit: not reachable"), "not_created"),
+        (BadCredentials("upbit: the key expired"), "not_created"),
+    ],
+)
+async def test_an_order_stands_where_the_venues_error_proves_it_to_be(
+    house: House, silent: TradeNotifier, error: VenueError, state: str
+) -> None:
+    analysed = await stored(house)
+    house.venue.replies = [error]
+    with pytest.raises(type(error)):
+        await go(house, silent, analysed)
+    assert await states(house, analysed) == [state]
+    assert len(house.venue.sent) == 1
+
+
+async def test_a_broker_that_dies_leaves_the_order_sending_until_the_venue_is_asked(
+    house: House, silent: TradeNotifier
+) -> None:
+    analysed = await stored(house)
+    house.venue.replies = [RuntimeError("killed here")]
+    with pytest.raises(RuntimeError):
+        await go(house, silent, analysed)
+    assert await states(house, analysed) == ["sending"]
+    assert await go(house, silent, analysed) == "order_filled"
+    assert await states(house, analysed) == ["not_created", "filled"]
