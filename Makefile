@@ -1,7 +1,7 @@
 # `make help` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint lock clean
+.PHONY: help demo test unit lint bench lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -25,6 +25,9 @@ lint: $(VENV)/.dev ## ruff, formatting and mypy --strict
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+bench: $(VENV)/.local ## print the ratios that the design promises; ARGS="--symbols 200 --processes 2"
+	@$(BIN)/python -m benchmarks.limits $(ARGS)
 
 lock: ## write the lock files anew from pyproject.toml (needs uv)
 	@for part in "" local dev; do \

@@ -20,7 +20,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         sandbox = Sandbox(
-            candles=options.candles, seed=options.seed, log=options.log, telegram_token=options.telegram_token
+            candles=options.candles,
+            seed=options.seed,
+            log=options.log,
+            telegram_token=options.telegram_token,
+            enforce_limits=options.enforce_limits,
         )
     except CandleFault as fault:
         return _fail(str(fault))
@@ -53,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=7, help="seed of the simulated candles")
     parser.add_argument("--log", type=Path, metavar="FILE", help="append one JSON line per request to this file")
     parser.add_argument("--telegram-token", default="", metavar="T", help="the only bot token to accept")
+    parser.add_argument("--enforce-limits", action="store_true", help="refuse what exceeds a venue's rate limit")
     return parser
 
 

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from sandbox.candles import MARKETS, CandleBook
 from sandbox.faults import FaultBoard, FaultSpecError
+from sandbox.limits import Limits
 from sandbox.otlp import Collector
 from sandbox.telegram import Telegram
 
@@ -55,13 +56,20 @@ class Control:
     """Answers `/control/...`."""
 
     def __init__(
-        self, book: CandleBook, faults: FaultBoard, requests: RequestLog, telegram: Telegram, collector: Collector
+        self,
+        book: CandleBook,
+        faults: FaultBoard,
+        requests: RequestLog,
+        telegram: Telegram,
+        collector: Collector,
+        limits: Limits | None,
     ) -> None:
         self._book = book
         self._faults = faults
         self._requests = requests
         self._telegram = telegram
         self._collector = collector
+        self._limits = limits
 
     def routes(self, prefix: str) -> list[web.RouteDef]:
         return [
@@ -81,11 +89,13 @@ class Control:
         ]
 
     def summary(self) -> dict[str, Any]:
-        """How much was received since the last clear."""
+        """How much was received since the last clear; `limits` only where they are enforced."""
+        limits = {} if self._limits is None else {"limits": self._limits.summary()}
         return {
             "telegram_messages": len(self._telegram),
             **self._collector.counts(),
             "requests": {service: self._requests.counts[service] for service in sorted(self._requests.counts)},
+            **limits,
         }
 
     async def _order_fault(self, request: web.Request) -> web.Response:
@@ -142,4 +152,6 @@ class Control:
         self._telegram.clear()
         self._collector.clear()
         self._requests.clear()
+        if self._limits is not None:
+            self._limits.clear()
         return web.json_response({"cleared": True})

@@ -10,16 +10,24 @@ from typing import Any, Protocol
 from aiohttp import web
 
 SERVICES = ("upbit", "kis", "yahoo", "telegram", "otlp")
-KINDS = ("hang", "slow", "error", "throttle", "html", "close", "candles", "token")
+KINDS = ("hang", "slow", "error", "throttle", "html", "close", "candles", "token", "order")
 VARIANTS = ("nan", "zero", "negative", "few")
 FEW = 3
+# What happens to an order at Upbit: its reply is lost in some way after it was created ("late": and reads find it
+# only after `seconds`, "doubled": it came twice), it waits for `seconds` before it is matched ("resting"), half of it
+# trades ("partial"), or its identifier is burnt and nothing is created ("burnt").
+ORDER_VARIANTS = (
+    "lost_reply", "reset", "error", "html", "garbled", "blocked", "late", "doubled", "resting", "partial", "burnt",
+)  # fmt: skip
 
 # the kinds that spoil one sort of answer only: (service, part of the path)
 _APPLIES_TO = {
     "candles": (("upbit", "/candles/"), ("kis", "itemchartprice"), ("yahoo", "/finance/chart/")),
     "token": (("kis", "/oauth2/tokenP"),),
+    "order": (("upbit", "/v1/orders"),),
 }
-_DEFAULT_SECONDS = {"hang": 60.0, "slow": 1.0}
+_DEFAULT_SECONDS = {"hang": 60.0, "slow": 1.0, "order": 1.0}
+_VARIANTS_OF = {"candles": VARIANTS, "order": ORDER_VARIANTS}
 
 # where a handler that serves candles finds how to spoil them
 SPOIL = web.RequestKey("spoil", str)
@@ -66,8 +74,15 @@ class Fault:
             return False
         if any(wanted is not None and wanted not in subjects for wanted in (self.symbol, self.chat_id)):
             return False
+        if self.kind == "order" and path != "/v1/orders":
+            # the lists below that path place no order
+            return False
         applies = _APPLIES_TO.get(self.kind)
         return applies is None or any(service == owner and part in path for owner, part in applies)
+
+
+# where the handler that takes an order finds what is to happen to it
+ORDER_FAULT = web.RequestKey("order_fault", Fault)
 
 
 class FaultBoard:
@@ -131,6 +146,9 @@ async def carry_out(
                 {"error_description": "접근토큰 발급 잠시 후 다시 시도하세요(1분당 1회)", "error_code": "EGW00133"},
                 status=403,
             )
+        case "order":
+            request[ORDER_FAULT] = fault
+            return await answer()
         case _:
             request[SPOIL] = fault.variant or "nan"
             return await answer()
@@ -176,8 +194,10 @@ def _parse(spec: Mapping[str, Any], fault_id: int) -> Fault:
     if kind in _APPLIES_TO and service not in {owner for owner, _ in _APPLIES_TO[kind]}:
         raise FaultSpecError(f"kind {kind!r} does not apply to {service}")
     variant = spec.get("variant")
-    if (kind == "candles") != (variant is not None) or (variant is not None and variant not in VARIANTS):
-        raise FaultSpecError(f"variant {variant!r}: kind candles, and only it, takes one of {', '.join(VARIANTS)}")
+    variants = _VARIANTS_OF.get(kind)
+    if (variants is None) != (variant is None) or (variants is not None and variant not in variants):
+        each = "; ".join(f"kind {name} takes one of {', '.join(names)}" for name, names in _VARIANTS_OF.items())
+        raise FaultSpecError(f"variant {variant!r}: {each}; no other kind takes one")
     count = _whole(spec, "count", 1, 1_000_000)
     seconds = spec.get("seconds", _DEFAULT_SECONDS.get(kind, 0.0))
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= 3600:

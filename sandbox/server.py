@@ -13,11 +13,13 @@ from aiohttp import web
 from sandbox.candles import MARKETS, CandleBook, load_recorded
 from sandbox.control import Control, Received, RequestLog
 from sandbox.faults import SERVICES, FaultBoard, carry_out
+from sandbox.limits import Limits
 from sandbox.otlp import Collector
 from sandbox.page import render
 from sandbox.simulated import simulated_book
 from sandbox.telegram import Telegram
 from sandbox.venues.kis import Kis
+from sandbox.venues.kis_account import KisAccounts
 from sandbox.venues.upbit import Upbit
 from sandbox.venues.yahoo import Yahoo
 
@@ -35,22 +37,32 @@ class Sandbox:
 
     With `candles` it serves the recorded candles of that folder, else candles simulated from `seed`.
     `log` is a file that gets one JSON line per request; `telegram_token` is the only one accepted, if given.
+    With `enforce_limits` Upbit and KIS refuse what exceeds their rate limits.
     Raises `CandleFault` for candles that cannot be served and `OSError` for a log that cannot be written.
     """
 
     def __init__(
-        self, candles: Path | None = None, seed: int = 7, log: Path | None = None, telegram_token: str = ""
+        self,
+        candles: Path | None = None,
+        seed: int = 7,
+        log: Path | None = None,
+        telegram_token: str = "",
+        enforce_limits: bool = False,
     ) -> None:
         self.book = CandleBook(load_recorded(candles), "recorded") if candles else simulated_book(seed)
         self.faults = FaultBoard()
         self.requests = RequestLog()
         self.telegram = Telegram(telegram_token)
         self.collector = Collector()
+        self.limits = Limits() if enforce_limits else None
         self.url = ""
-        self._control = Control(self.book, self.faults, self.requests, self.telegram, self.collector)
+        self._control = Control(self.book, self.faults, self.requests, self.telegram, self.collector, self.limits)
+        self.upbit = Upbit(self.book)
+        kis = Kis(self.book)
+        self._kis_accounts = KisAccounts(kis, self.book)
         self._services: dict[str, Upbit | Kis | Yahoo | Telegram | Collector] = {
-            "upbit": Upbit(self.book),
-            "kis": Kis(self.book),
+            "upbit": self.upbit,
+            "kis": kis,
             "yahoo": Yahoo(self.book),
             "telegram": self.telegram,
             "otlp": self.collector,
@@ -65,8 +77,10 @@ class Sandbox:
         """Listen on `port` (0: a free one) and return the URL. Raises `OSError` if the port is in use."""
         app = web.Application(client_max_size=LARGEST_BODY, middlewares=[self._gate])
         app.add_routes([web.get("/", self._page), *self._control.routes("/control")])
+        app.add_routes(self.upbit.exchange.control_routes("/control/upbit"))
         for name, service in self._services.items():
             app.add_routes(service.routes(f"/{name}"))
+        app.add_routes(self._kis_accounts.routes("/kis", "/control/kis"))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_SECONDS)
         await self._runner.setup()
         try:
@@ -100,6 +114,12 @@ class Sandbox:
             subjects = service.subjects(request)
         symbol = "" if name == "telegram" else ",".join(subjects)
         received = self.requests.add(name, request.method, path, symbol)
+        refusal = self.limits.refusal(name, path, request) if self.limits else None
+        if refusal is not None:
+            refused = service.throttled(refusal.status, refusal.seconds)
+            received.status = refused.status
+            self._write(received)
+            return refused
         fault = self.faults.take(name, path, subjects)
         try:
             response: web.StreamResponse | None

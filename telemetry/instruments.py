@@ -96,6 +96,19 @@ api_call_duration = _histogram(
     "service", "operation", "status", unit="ms", bounds=MILLISECONDS,
 )  # fmt: skip
 
+# rate limits of venues
+limiter_wait = _histogram(
+    "autotrader.limiter.wait", "Time a request to a venue waited for its slot, which is no part of its duration",
+    "service", "group", unit="ms", bounds=MILLISECONDS,
+)  # fmt: skip
+limiter_refused = _counter(
+    "autotrader.limiter.refused", "Requests not sent, because no slot was free in time", "service", "group", "reason"
+)
+venue_throttled = _counter(
+    "autotrader.venue.throttled", "Requests a venue refused for rate: 429, 418, or a code of its own",
+    "service", "group", "reason",
+)  # fmt: skip
+
 # scheduled jobs
 job_success = _counter("scheduler_job_success_total", "Scheduled jobs that ended well", "job_name")
 job_failure = _counter("scheduler_job_failure_total", "Scheduled jobs that failed", "job_name")

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 
 from telemetry import instruments
 from workers.errors import BadReply
+from workers.limits.rules import groups_of
 
 ERROR_STATUS = 400
 SERVER_ERROR_STATUS = 500
+THROTTLED_REASONS = ("429", "418", "code")
+REFUSED_REASONS = ("full", "closed", "no_redis")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +49,21 @@ def counted(call: Call) -> Iterator[None]:
 
 
 def start_counting(service: str, operations: Iterable[str]) -> None:
-    """Export 0 for each operation of a venue, so that `increase()` sees the first call and the first error."""
+    """Export 0 for each operation and group of a venue, so that `increase()` sees the first call and error."""
     instruments.start_at_zero(
         instruments.api_calls, service=(service,), operation=operations, status=("success", "error")
     )
+    for counter, reasons in (
+        (instruments.venue_throttled, THROTTLED_REASONS),
+        (instruments.limiter_refused, REFUSED_REASONS),
+    ):
+        instruments.start_at_zero(counter, service=(service,), group=groups_of(service), reason=reasons)
+
+
+def count_throttled(service: str, group: str, status: int) -> None:
+    """Count one request that the venue refused for rate; KIS does so by a code in a reply of HTTP 200 or 500."""
+    reason = str(status) if str(status) in THROTTLED_REASONS else "code"
+    instruments.venue_throttled.add(1, {"service": service, "group": group, "reason": reason})
 
 
 def not_json(call: Call, status: int, text: str) -> BadReply:

@@ -53,3 +53,7 @@ class Stale(VenueError):
 
 class Unproven(VenueError):
     """Sent, and nothing proves what became of it: ask the venue about the order, never send it again."""
+
+
+class Ambiguous(VenueError):
+    """Several orders at the venue could be the one that was sent: a human must look which is ours."""

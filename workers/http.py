@@ -1,5 +1,6 @@
 """HTTP to the venues over aiohttp: one session per process, one traced and counted request per call, no retry.
 
+A request waits for its slot under the venue's rate limit before it is sent; see `workers.limits`.
 Nothing of ours leaks: spans keep scheme, host and path of an address but never its query, no trace header goes
 to a third party, redirects are not followed (they would carry the key headers to another host), and what leaves
 here are our own errors, whose messages hold no address.
@@ -11,6 +12,7 @@ import asyncio
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any, Final, TypeAlias
@@ -20,8 +22,9 @@ from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrument
 from opentelemetry.trace import TracerProvider
 from yarl import URL
 
-from workers.calls import Call, bad_status, counted, not_json
-from workers.errors import BadReply, TimedOut, Unreachable, VenueError
+from workers.calls import Call, bad_status, count_throttled, counted, not_json
+from workers.errors import BadReply, Throttled, TimedOut, Unreachable, VenueError
+from workers.limits import Admission, Bucket, Limiter, bucket_of
 
 CONNECT_SECONDS = 5.0
 # Shorter than a venue keeps an idle connection, so that we do not send into one that it is closing.
@@ -35,10 +38,34 @@ Judge: TypeAlias = Callable[[Call, int, Any], VenueError | None]
 _NO_JSON: Final = object()
 
 
-def open_session(timeout_seconds: float, *, tracer_provider: TracerProvider | None = None) -> aiohttp.ClientSession:
-    """A session for all venues of this process, to be opened and closed on its event loop.
+@dataclass(frozen=True, slots=True)
+class VenueHttp:
+    """What the venues' clients send with: the session, and the limiter in front of it, if there is one."""
 
-    `timeout_seconds` bounds each request from connect to the last byte.
+    session: aiohttp.ClientSession
+    limiter: Limiter | None
+    timeout_seconds: float
+
+    async def close(self) -> None:
+        """Close the connections. The limiter's Redis is the caller's."""
+        await self.session.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    """What the trace hooks are told of a request."""
+
+    call: Call
+    waited_ms: float
+
+
+def open_session(
+    timeout_seconds: float, *, limiter: Limiter | None = None, tracer_provider: TracerProvider | None = None
+) -> VenueHttp:
+    """The HTTP of all venues of this process, to be opened and closed on its event loop.
+
+    `timeout_seconds` bounds each request from connect to the last byte, and before that its wait for a slot.
+    Without a `limiter` nothing is held back.
     """
     session = aiohttp.ClientSession(
         timeout=aiohttp.ClientTimeout(total=timeout_seconds, sock_connect=min(CONNECT_SECONDS, timeout_seconds)),
@@ -52,11 +79,11 @@ def open_session(timeout_seconds: float, *, tracer_provider: TracerProvider | No
     session._retry_connection = False
     # were aiohttp instrumented for the whole process, its own trace config would inject headers after ours
     AioHttpClientInstrumentor.uninstrument_session(session)
-    return session
+    return VenueHttp(session, limiter, timeout_seconds)
 
 
 async def get_json(
-    session: aiohttp.ClientSession,
+    http: VenueHttp,
     call: Call,
     url: str,
     *,
@@ -65,11 +92,11 @@ async def get_json(
     headers: Mapping[str, str] | None = None,
 ) -> Any:
     """GET `url` once; see `request_json`."""
-    return await request_json(session, call, "GET", url, judge=judge, params=params, headers=headers)
+    return await request_json(http, call, "GET", url, judge=judge, params=params, headers=headers)
 
 
 async def request_json(
-    session: aiohttp.ClientSession,
+    http: VenueHttp,
     call: Call,
     method: str,
     url: str,
@@ -78,28 +105,52 @@ async def request_json(
     params: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
     body: Mapping[str, str] | None = None,
+    fail_closed: bool = False,
 ) -> Any:
     """Send one request and return its JSON, with `Decimal` for every number that is not an integer.
 
     `judge` sees status and JSON first, because venues put their own error into either. Raises `TimedOut`,
     `Unreachable`, `BadReply` or what `judge` returned. Never repeats a request.
+
+    Raises `Throttled` before anything is sent if no slot under the venue's limit is free within the time-out, and
+    with `fail_closed`, which is for orders, also if the limit cannot be looked up because Redis is away.
     """
-    with counted(call):
-        status, raw = await _send(session, call, method, url, params=params, headers=headers, body=body)
-        document = _decode(raw)
-        error = judge(call, status, None if document is _NO_JSON else document)
-        if error is not None:
-            raise error
-        if document is _NO_JSON:
-            raise not_json(call, status, raw[:200].decode("utf-8", "replace"))
-        if status >= FIRST_NOT_OK_STATUS:
-            raise bad_status(call, status)
-        return document
+    bucket = bucket_of(call, url, headers)
+    admission = await _enter(http, bucket, call, fail_closed)
+    status = 0
+    try:
+        with counted(call):
+            sending = _Sending(call, admission.waited * 1000 if admission else 0.0)
+            status, raw = await _send(http.session, sending, method, url, params=params, headers=headers, body=body)
+            document = _decode(raw)
+            error = judge(call, status, None if document is _NO_JSON else document)
+            if error is not None:
+                raise error
+            if document is _NO_JSON:
+                raise not_json(call, status, raw[:200].decode("utf-8", "replace"))
+            if status >= FIRST_NOT_OK_STATUS:
+                raise bad_status(call, status)
+            return document
+    except Throttled as refusal:
+        if bucket is not None:
+            count_throttled(bucket.venue, bucket.group, status)
+            if http.limiter is not None:
+                await http.limiter.refused(bucket, status, refusal)
+        raise
+    finally:
+        if http.limiter is not None and bucket is not None and admission is not None:
+            await http.limiter.answered(bucket, admission)
+
+
+async def _enter(http: VenueHttp, bucket: Bucket | None, call: Call, fail_closed: bool) -> Admission | None:
+    if http.limiter is None or bucket is None:
+        return None
+    return await http.limiter.enter(bucket, call, max_wait=http.timeout_seconds, fail_closed=fail_closed)
 
 
 async def _send(
     session: aiohttp.ClientSession,
-    call: Call,
+    sending: _Sending,
     method: str,
     url: str,
     *,
@@ -109,12 +160,12 @@ async def _send(
 ) -> tuple[int, bytes]:
     try:
         async with session.request(
-            method, url, params=params, headers=headers, json=body, allow_redirects=False, trace_request_ctx=call
+            method, url, params=params, headers=headers, json=body, allow_redirects=False, trace_request_ctx=sending
         ) as response:
             return response.status, await response.read()
     except (TimeoutError, aiohttp.ClientError) as error:
         # from None: the messages of aiohttp hold the whole address
-        raise _transport_fault(call, error, session.timeout.total) from None
+        raise _transport_fault(sending.call, error, session.timeout.total) from None
 
 
 def _decode(raw: bytes) -> Any:
@@ -157,15 +208,19 @@ def _trace_config(tracer_provider: TracerProvider | None) -> aiohttp.TraceConfig
         copy = aiohttp.TraceRequestStartParams(params.method, params.url, params.headers.copy())
         for callback in started:
             await callback(session, context, copy)
+        sending = context.trace_request_ctx
+        span = context.span
+        if isinstance(sending, _Sending) and sending.waited_ms and span is not None:
+            span.set_attribute("limiter.wait_ms", round(sending.waited_ms, 1))
 
     async def on_exception(
         session: aiohttp.ClientSession, context: SimpleNamespace, params: aiohttp.TraceRequestExceptionParams
     ) -> None:
         # the span records the exception's text, and aiohttp's can hold the query: it is given our error
         error: BaseException = params.exception
-        call = context.trace_request_ctx
-        if isinstance(call, Call) and not isinstance(error, asyncio.CancelledError):
-            error = _transport_fault(call, error, session.timeout.total)
+        sending = context.trace_request_ctx
+        if isinstance(sending, _Sending) and not isinstance(error, asyncio.CancelledError):
+            error = _transport_fault(sending.call, error, session.timeout.total)
         redacted = aiohttp.TraceRequestExceptionParams(params.method, params.url, params.headers, error)
         for callback in failed:
             await callback(session, context, redacted)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
-import aiohttp
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
+from workers.http import VenueHttp
+from workers.limits import BlockingGate
 from workers.ports import MarketData
 
 
@@ -33,7 +35,7 @@ class VenueSettings(Protocol):
     def http_timeout_seconds(self) -> float: ...
 
 
-def open_market(market: str, *, session: aiohttp.ClientSession, redis: Redis, settings: VenueSettings) -> MarketData:
+def open_market(market: str, *, session: VenueHttp, redis: Redis, settings: VenueSettings) -> MarketData:
     """The client of a market; call it on the event loop that will use it, and close it there.
 
     A market is imported when it is opened, so that no worker carries another's libraries. Raises `BadCredentials`
@@ -57,6 +59,13 @@ def open_market(market: str, *, session: aiohttp.ClientSession, redis: Redis, se
         case "yfinance":
             from workers.yfinance.market import YahooMarket
 
-            return YahooMarket(settings.yahoo_base_url, settings.http_timeout_seconds)
+            return YahooMarket(settings.yahoo_base_url, settings.http_timeout_seconds, gate=_blocking_gate(session))
         case _:
             raise ValueError(f"unknown market {market!r}: use one of upbit, kis, yfinance")
+
+
+def _blocking_gate(session: VenueHttp | None) -> BlockingGate | None:
+    """The gate of this loop's limiter for a library that blocks in threads of its own."""
+    if session is None or session.limiter is None:
+        return None
+    return BlockingGate(session.limiter, asyncio.get_running_loop())

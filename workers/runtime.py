@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-import aiohttp
 from opentelemetry.instrumentation.redis import RedisInstrumentor
 from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 from redis.asyncio import Redis
@@ -15,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from settings import MARKETS, Settings
 from storage.engine import check_ready, open_engine
 from storage.redis import check_redis, open_redis
-from workers.http import open_session
+from workers.http import VenueHttp, open_session
+from workers.limits import Limiter
 from workers.loop import LoopThread
 from workers.markets import open_market
 from workers.paper.broker import PaperBroker
@@ -30,7 +30,7 @@ class Runtime:
     """The open resources of one worker process; `process` names it in metrics and in PostgreSQL."""
 
     engine: AsyncEngine
-    http: aiohttp.ClientSession
+    http: VenueHttp
     redis: Redis
 
     def __init__(self, settings: Settings, process: str) -> None:
@@ -81,7 +81,7 @@ class Runtime:
         # it declares SQLAlchemy < 2.1; its spans of 2.1 are pinned by a test
         SQLAlchemyInstrumentor().instrument(engine=self.engine.sync_engine, skip_dep_check=True)
         await check_ready(self.engine)
-        self.http = open_session(self.settings.http_timeout_seconds)
+        self.http = open_session(self.settings.http_timeout_seconds, limiter=Limiter(self.redis))
 
     async def _close(self) -> None:
         for market in self._markets.values():

@@ -37,7 +37,7 @@ NAMES = {
 }
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """A request KIS refuses: its message code, message, `rt_cd` and HTTP status."""
 
     def __init__(self, code: str, message: str, status: int = 200, rt_cd: str = "1") -> None:
@@ -47,7 +47,7 @@ class _Refused(Exception):
         self.rt_cd = rt_cd
 
 
-class _Fields:
+class Fields:
     """The query of a request; KIS takes the names in either case."""
 
     def __init__(self, query: Mapping[str, str]) -> None:
@@ -56,7 +56,7 @@ class _Fields:
     def __getitem__(self, name: str) -> str:
         value = self._values.get(name, "").strip()
         if not value:
-            raise _Refused("OPSQ2001", f"ERROR : INPUT FIELD NOT FOUND [{name}]", rt_cd="2")
+            raise Refused("OPSQ2001", f"ERROR : INPUT FIELD NOT FOUND [{name}]", rt_cd="2")
         return value
 
     def get(self, name: str, default: str) -> str:
@@ -86,11 +86,11 @@ class Kis:
         return [value for name, value in request.query.items() if name.upper() == "FID_INPUT_ISCD"]
 
     def failed(self, status: int) -> web.Response:
-        return _refusal("EGW00002", "서버 에러가 발생했습니다.", status)
+        return refusal("EGW00002", "서버 에러가 발생했습니다.", status)
 
     def throttled(self, status: int | None, retry_after: int) -> web.Response:
         # the gateway answers an exceeded rate with HTTP 500, not 429
-        return _refusal("EGW00201", "초당 거래건수를 초과하였습니다.", status or 500)
+        return refusal("EGW00201", "초당 거래건수를 초과하였습니다.", status or 500)
 
     async def _token(self, request: web.Request) -> web.Response:
         try:
@@ -121,41 +121,41 @@ class Kis:
             }
         )
 
-    def _answering(self, tr_id: str, answer: Callable[[str, _Fields, str | None], dict[str, Any]]) -> Any:
+    def _answering(self, tr_id: str, answer: Callable[[str, Fields, str | None], dict[str, Any]]) -> Any:
         async def handler(request: web.Request) -> web.Response:
             headers = {"tr_id": tr_id, "tr_cont": "", "gt_uid": secrets.token_hex(16)}
             try:
-                self._check_headers(request, tr_id)
-                fields = _Fields(request.query)
+                self.check_headers(request, tr_id)
+                fields = Fields(request.query)
                 if fields["FID_COND_MRKT_DIV_CODE"] not in ("J", "NX", "UN"):
-                    raise _Refused("OPSQ2001", "ERROR : INPUT INVALID_CHECK_MRKT_DIV_CODE", rt_cd="2")
+                    raise Refused("OPSQ2001", "ERROR : INPUT INVALID_CHECK_MRKT_DIV_CODE", rt_cd="2")
                 symbol = fields["FID_INPUT_ISCD"]
                 if not self._book.has("kis", symbol):
-                    raise _Refused("MCA05918", "종목코드 오류입니다.")
+                    raise Refused("MCA05918", "종목코드 오류입니다.")
                 body = answer(symbol, fields, request.get(SPOIL))
-            except _Refused as refusal:
-                return _refusal(refusal.code, str(refusal), refusal.status, refusal.rt_cd)
+            except Refused as refused:
+                return refusal(refused.code, str(refused), refused.status, refused.rt_cd)
             body |= {"rt_cd": "0", "msg_cd": "MCA00000", "msg1": "정상처리 되었습니다."}
             return web.json_response(body, headers=headers)
 
         return handler
 
-    def _check_headers(self, request: web.Request, tr_id: str) -> None:
+    def check_headers(self, request: web.Request, tr_id: str) -> None:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         appkey = request.headers.get("appkey", "")
         issued, expiry = self._tokens.get(appkey, ("", self._book.now()))
         if not appkey:
-            raise _Refused("EGW00102", "AppKey는 필수입니다.", 500)
+            raise Refused("EGW00102", "AppKey는 필수입니다.", 500)
         if not request.headers.get("appsecret"):
-            raise _Refused("EGW00104", "AppSecret은 필수입니다.", 500)
+            raise Refused("EGW00104", "AppSecret은 필수입니다.", 500)
         if scheme.lower() != "bearer" or not issued or token != issued:
-            raise _Refused("EGW00121", "유효하지 않은 token 입니다.", 500)
+            raise Refused("EGW00121", "유효하지 않은 token 입니다.", 500)
         if expiry <= self._book.now():
-            raise _Refused("EGW00123", "기간이 만료된 token 입니다.", 500)
+            raise Refused("EGW00123", "기간이 만료된 token 입니다.", 500)
         if request.headers.get("tr_id") != tr_id:
-            raise _Refused("EGW02006", f"이 요청의 TR 이 아닙니다. ({tr_id})")
+            raise Refused("EGW02006", f"이 요청의 TR 이 아닙니다. ({tr_id})")
 
-    def _price(self, symbol: str, _: _Fields, __: str | None) -> dict[str, Any]:
+    def _price(self, symbol: str, _: Fields, __: str | None) -> dict[str, Any]:
         days = self._book.daily("kis", symbol)
         today, before = days[-1], days[-2].close
         year = days[-250:]
@@ -172,23 +172,23 @@ class Kis:
             "crdt_able_yn": "Y",
             "grmn_rate_cls_code": "40",
             "elw_pblc_yn": "Y",
-            "stck_prpr": _text(today.close),
+            "stck_prpr": text(today.close),
             **_change(today.close, before),
             "acml_tr_pbmn": turnover,
-            "acml_vol": _text(today.volume),
+            "acml_vol": text(today.volume),
             "prdy_vrss_vol_rate": _percent(today.volume, days[-2].volume),
-            "stck_oprc": _text(today.open),
-            "stck_hgpr": _text(today.high),
-            "stck_lwpr": _text(today.low),
-            "stck_mxpr": _text(to_tick("kis", before * (1 + DAILY_LIMIT), ROUND_FLOOR)),
-            "stck_llam": _text(to_tick("kis", before * (1 - DAILY_LIMIT), ROUND_CEILING)),
-            "stck_sdpr": _text(before),
+            "stck_oprc": text(today.open),
+            "stck_hgpr": text(today.high),
+            "stck_lwpr": text(today.low),
+            "stck_mxpr": text(to_tick("kis", before * (1 + DAILY_LIMIT), ROUND_FLOOR)),
+            "stck_llam": text(to_tick("kis", before * (1 - DAILY_LIMIT), ROUND_CEILING)),
+            "stck_sdpr": text(before),
             "wghn_avrg_stck_prc": f"{(today.high + today.low + today.close) / 3:.2f}",
             "hts_frgn_ehrt": "0.00",
             "frgn_ntby_qty": "0",
             "pgtr_ntby_qty": "0",
             "stck_fcam": "100",
-            "aspr_unit": _text(tick_size("kis", today.close)),
+            "aspr_unit": text(tick_size("kis", today.close)),
             "hts_deal_qty_unit_val": "1",
             "lstn_stcn": "0",
             "hts_avls": "0",
@@ -198,16 +198,16 @@ class Kis:
             "vol_tnrt": "0.00",
             "eps": "0.00",
             "bps": "0.00",
-            "d250_hgpr": _text(highest.high),
+            "d250_hgpr": text(highest.high),
             "d250_hgpr_date": f"{highest.time:%Y%m%d}",
             "d250_hgpr_vrss_prpr_rate": _percent(today.close - highest.high, highest.high),
-            "d250_lwpr": _text(lowest.low),
+            "d250_lwpr": text(lowest.low),
             "d250_lwpr_date": f"{lowest.time:%Y%m%d}",
             "d250_lwpr_vrss_prpr_rate": _percent(today.close - lowest.low, lowest.low),
-            "w52_hgpr": _text(highest.high),
+            "w52_hgpr": text(highest.high),
             "w52_hgpr_vrss_prpr_ctrt": _percent(today.close - highest.high, highest.high),
             "w52_hgpr_date": f"{highest.time:%Y%m%d}",
-            "w52_lwpr": _text(lowest.low),
+            "w52_lwpr": text(lowest.low),
             "w52_lwpr_vrss_prpr_ctrt": _percent(today.close - lowest.low, lowest.low),
             "w52_lwpr_date": f"{lowest.time:%Y%m%d}",
             "whol_loan_rmnd_rate": "0.00",
@@ -226,7 +226,7 @@ class Kis:
         }
         return {"output": output}
 
-    def _orderbook(self, symbol: str, _: _Fields, __: str | None) -> dict[str, Any]:
+    def _orderbook(self, symbol: str, _: Fields, __: str | None) -> dict[str, Any]:
         days = self._book.daily("kis", symbol)
         today, before = days[-1], days[-2].close
         quantity = max(int(today.volume) // 1_000, 1)
@@ -235,8 +235,8 @@ class Kis:
         output1 = {"aspr_acpt_hour": f"{now:%H%M%S}"}
         for level in range(1, BOOK_DEPTH + 1):
             output1 |= {
-                f"askp{level}": _text(ask),
-                f"bidp{level}": _text(bid),
+                f"askp{level}": text(ask),
+                f"bidp{level}": text(bid),
                 f"askp_rsqn{level}": str(quantity),
                 f"bidp_rsqn{level}": str(quantity),
                 f"askp_rsqn_icdc{level}": "0",
@@ -258,11 +258,11 @@ class Kis:
         }
         output2 = {
             "antc_mkop_cls_code": "311",
-            "stck_prpr": _text(today.close),
-            "stck_oprc": _text(today.open),
-            "stck_hgpr": _text(today.high),
-            "stck_lwpr": _text(today.low),
-            "stck_sdpr": _text(before),
+            "stck_prpr": text(today.close),
+            "stck_oprc": text(today.open),
+            "stck_hgpr": text(today.high),
+            "stck_lwpr": text(today.low),
+            "stck_sdpr": text(before),
             "antc_cnpr": "0",
             "antc_cntg_vrss_sign": "3",
             "antc_cntg_vrss": "0",
@@ -273,12 +273,12 @@ class Kis:
         }
         return {"output1": output1, "output2": output2}
 
-    def _days(self, symbol: str, fields: _Fields, spoil: str | None) -> dict[str, Any]:
+    def _days(self, symbol: str, fields: Fields, spoil: str | None) -> dict[str, Any]:
         if fields["FID_PERIOD_DIV_CODE"] != "D":
-            raise _Refused("OPSQ2001", "ERROR : INPUT INVALID_CHECK_PERIOD_DIV_CODE (sandbox: D only)", rt_cd="2")
+            raise Refused("OPSQ2001", "ERROR : INPUT INVALID_CHECK_PERIOD_DIV_CODE (sandbox: D only)", rt_cd="2")
         first, last = fields["FID_INPUT_DATE_1"], fields["FID_INPUT_DATE_2"]
-        for text in (first, last):
-            _check_format(text, "%Y%m%d")
+        for given in (first, last):
+            _check_format(given, "%Y%m%d")
         days = self._book.daily("kis", symbol)
         wanted = [index for index, day in enumerate(days) if first <= f"{day.time:%Y%m%d}" <= last]
         rows = []
@@ -288,11 +288,11 @@ class Kis:
             rows.append(
                 {
                     "stck_bsop_date": f"{day.time:%Y%m%d}",
-                    "stck_clpr": _text(day.close),
-                    "stck_oprc": _text(day.open),
-                    "stck_hgpr": _text(day.high),
-                    "stck_lwpr": _text(day.low),
-                    "acml_vol": _text(day.volume),
+                    "stck_clpr": text(day.close),
+                    "stck_oprc": text(day.open),
+                    "stck_hgpr": text(day.high),
+                    "stck_lwpr": text(day.low),
+                    "acml_vol": text(day.volume),
                     "acml_tr_pbmn": _turnover(day),
                     "flng_cls_code": "00",
                     "prtt_rate": "0.00",
@@ -311,24 +311,24 @@ class Kis:
         bid, ask = best_bid_and_ask("kis", today.close)
         return {
             **_change(today.close, yesterday.close),
-            "stck_prdy_clpr": _text(yesterday.close),
-            "acml_vol": _text(today.volume),
+            "stck_prdy_clpr": text(yesterday.close),
+            "acml_vol": text(today.volume),
             "acml_tr_pbmn": _turnover(today),
             "hts_kor_isnm": NAMES.get(symbol, (symbol, ""))[0],
-            "stck_prpr": _text(today.close),
+            "stck_prpr": text(today.close),
             "stck_shrn_iscd": symbol,
-            "prdy_vol": _text(yesterday.volume),
-            "stck_mxpr": _text(to_tick("kis", yesterday.close * (1 + DAILY_LIMIT), ROUND_FLOOR)),
-            "stck_llam": _text(to_tick("kis", yesterday.close * (1 - DAILY_LIMIT), ROUND_CEILING)),
-            "stck_oprc": _text(today.open),
-            "stck_hgpr": _text(today.high),
-            "stck_lwpr": _text(today.low),
-            "stck_prdy_oprc": _text(yesterday.open),
-            "stck_prdy_hgpr": _text(yesterday.high),
-            "stck_prdy_lwpr": _text(yesterday.low),
-            "askp": _text(ask),
-            "bidp": _text(bid),
-            "prdy_vrss_vol": _text(today.volume - yesterday.volume),
+            "prdy_vol": text(yesterday.volume),
+            "stck_mxpr": text(to_tick("kis", yesterday.close * (1 + DAILY_LIMIT), ROUND_FLOOR)),
+            "stck_llam": text(to_tick("kis", yesterday.close * (1 - DAILY_LIMIT), ROUND_CEILING)),
+            "stck_oprc": text(today.open),
+            "stck_hgpr": text(today.high),
+            "stck_lwpr": text(today.low),
+            "stck_prdy_oprc": text(yesterday.open),
+            "stck_prdy_hgpr": text(yesterday.high),
+            "stck_prdy_lwpr": text(yesterday.low),
+            "askp": text(ask),
+            "bidp": text(bid),
+            "prdy_vrss_vol": text(today.volume - yesterday.volume),
             "vol_tnrt": "0.00",
             "stck_fcam": "100",
             "lstn_stcn": "0",
@@ -340,7 +340,7 @@ class Kis:
             "itewhol_loan_rmnd_ratem": "0.00",
         }
 
-    def _minutes(self, symbol: str, fields: _Fields, spoil: str | None) -> dict[str, Any]:
+    def _minutes(self, symbol: str, fields: Fields, spoil: str | None) -> dict[str, Any]:
         until = fields["FID_INPUT_HOUR_1"]
         _check_format(until, "%H%M%S")
         minutes = self._book.minutes("kis", symbol, 1)
@@ -359,11 +359,11 @@ class Kis:
                 {
                     "stck_bsop_date": f"{at:%Y%m%d}",
                     "stck_cntg_hour": f"{at:%H%M%S}",
-                    "stck_prpr": _text(minute.close),
-                    "stck_oprc": _text(minute.open),
-                    "stck_hgpr": _text(minute.high),
-                    "stck_lwpr": _text(minute.low),
-                    "cntg_vol": _text(minute.volume),
+                    "stck_prpr": text(minute.close),
+                    "stck_oprc": text(minute.open),
+                    "stck_hgpr": text(minute.high),
+                    "stck_lwpr": text(minute.low),
+                    "cntg_vol": text(minute.volume),
                     "acml_tr_pbmn": _turnover(minute),
                 }
             )
@@ -373,7 +373,7 @@ class Kis:
         return {"output1": output1, "output2": spoiled(rows, spoil, (*_PRICES[:3], "stck_prpr"), "NaN")}
 
 
-def _refusal(code: str, message: str, status: int, rt_cd: str = "1") -> web.Response:
+def refusal(code: str, message: str, status: int, rt_cd: str = "1") -> web.Response:
     return web.json_response({"rt_cd": rt_cd, "msg1": message, "msg_cd": code}, status=status)
 
 
@@ -385,10 +385,10 @@ def _check_format(text: str, form: str) -> None:
     try:
         datetime.strptime(text, form)  # noqa: DTZ007 - only the form is checked
     except ValueError:
-        raise _Refused("OPSQ2002", "ERROR : INPUT INVALID_CHECK_FIELD_LENGTH", rt_cd="2") from None
+        raise Refused("OPSQ2002", "ERROR : INPUT INVALID_CHECK_FIELD_LENGTH", rt_cd="2") from None
 
 
-def _text(value: Decimal) -> str:
+def text(value: Decimal) -> str:
     return f"{value:f}"
 
 
@@ -399,7 +399,7 @@ def _percent(part: Decimal, whole: Decimal) -> str:
 def _change(close: Decimal, before: Decimal) -> dict[str, str]:
     change = close - before
     return {
-        "prdy_vrss": _text(change),
+        "prdy_vrss": text(change),
         "prdy_vrss_sign": "2" if change > 0 else "5" if change < 0 else "3",
         "prdy_ctrt": _percent(change, before),
     }

@@ -14,6 +14,7 @@ from aiohttp import web
 from sandbox.candles import CandleBook, number
 from sandbox.faults import SPOIL, spoiled
 from sandbox.ticks import best_bid_and_ask, tick_size
+from sandbox.venues.upbit_exchange import UpbitExchange
 from trading.types import Candle
 
 UNITS = (1, 3, 5, 10, 15, 30, 60, 240)
@@ -54,10 +55,11 @@ _INVALID = "Invalid parameter. Check the given value!"
 
 
 class Upbit:
-    """Answers `/v1/...` from the book's upbit candles."""
+    """Answers `/v1/...`: quotation from the book's upbit candles, signed requests by `exchange`."""
 
     def __init__(self, book: CandleBook) -> None:
         self._book = book
+        self.exchange = UpbitExchange(book)
         self._recent: dict[str, deque[float]] = {}
 
     def routes(self, prefix: str) -> list[web.RouteDef]:
@@ -69,7 +71,8 @@ class Upbit:
             "/v1/orderbook": self._orderbooks,
             "/v1/orderbook/instruments": self._instruments,
         }
-        return [web.get(prefix + path, self._answering(answer)) for path, answer in answers.items()]
+        public = [web.get(prefix + path, self._answering(answer)) for path, answer in answers.items()]
+        return public + self.exchange.routes(prefix)
 
     @staticmethod
     def subjects(request: web.Request) -> list[str]:

@@ -10,13 +10,12 @@ import hashlib
 from datetime import UTC, datetime
 from uuid import uuid4
 
-import aiohttp
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from workers.calls import Call
 from workers.errors import BadCredentials, Throttled, Unreachable
-from workers.http import request_json
+from workers.http import VenueHttp, request_json
 from workers.kis.errors import TokenTooSoon, judge_token
 from workers.kis.wire import Token
 from workers.wire import parse_one
@@ -42,7 +41,7 @@ class SharedToken:
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
+        session: VenueHttp,
         redis: Redis,
         base_url: str,
         app_key: str,

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from datetime import date, time
 from typing import Any
 
-import aiohttp
-
 from workers.calls import Call, start_counting
 from workers.dated import load
 from workers.errors import BadCredentials, BadReply
-from workers.http import get_json
+from workers.http import VenueHttp, get_json
 from workers.kis.auth import SharedToken
 from workers.kis.errors import KEY_CURE, TokenRefused, judge
 from workers.kis.wire import AskingPrice, DailyRow, MinuteRow, Price, filled
@@ -28,9 +26,7 @@ MINUTE_PAGE_ROWS = 30
 class KisClient:
     """`base_url` of the real or the mock environment. Raises the `VenueError`s of `workers.http` and `kis.errors`."""
 
-    def __init__(
-        self, session: aiohttp.ClientSession, token: SharedToken, base_url: str, app_key: str, app_secret: str
-    ) -> None:
+    def __init__(self, session: VenueHttp, token: SharedToken, base_url: str, app_key: str, app_secret: str) -> None:
         self._session = session
         self._token = token
         self._base_url = base_url.rstrip("/")

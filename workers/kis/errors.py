@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from workers.calls import SERVER_ERROR_STATUS, Call, bad_status
-from workers.errors import BadCredentials, Rejected, Throttled, UnknownSymbol, VenueError
+from workers.errors import BadCredentials, Rejected, Throttled, UnknownSymbol, Unproven, VenueError
 
 OK = "0"
 TOO_MANY_REQUESTS = 429
@@ -26,6 +26,10 @@ KEY_CODES = frozenset({"EGW00102", "EGW00103", "EGW00104", "EGW00105", "EGW02004
 SERVER_CODES = frozenset({"EGW00002"})
 SYMBOL_CODES = frozenset({"MCA05918"})
 SYMBOL_WORDS = "종목코드"
+# rows changed since the page before
+MOVED_CODES = frozenset({"SYDB0050"})
+# the gateway speaks of its own routing or of the answer's way back: what became of an order it does not say
+UNPROVEN_PREFIXES = ("EGW00002", "EGW002", "EGW003", "IGW")
 
 KEY_CURE = "correct KIS_APP_KEY and KIS_APP_SECRET, and see that KIS_BASE_URL is of the same environment"
 
@@ -36,6 +40,22 @@ class TokenRefused(BadCredentials):
 
 class TokenTooSoon(Throttled):
     """A token may not be asked for yet."""
+
+
+class TurnedAway(Throttled):
+    """The order never got past the gateway, so it provably does not exist: a new attempt may be made."""
+
+
+class DataMoved(VenueError):
+    """The rows changed between two pages: read them again from the first page."""
+
+
+class WrongEnvironment(VenueError):
+    """The address is not of the environment (real or mock) that was asked for."""
+
+
+class NotOffered(VenueError):
+    """The environment does not have this call."""
 
 
 def judge(call: Call, status: int, document: Any) -> VenueError | None:
@@ -64,6 +84,34 @@ def _by_code(call: Call, status: int, code: str, text: str) -> VenueError | None
         return bad_status(call, status)
     if code in SYMBOL_CODES or SYMBOL_WORDS in text:
         return UnknownSymbol(f"{call}: KIS does not list {call.symbol} ({code}); correct KIS_SYMBOLS")
+    return Rejected(f"{call}: refused, {code}: {text}", code)
+
+
+def judge_trading(call: Call, status: int, document: Any) -> VenueError | None:
+    """The error in the reply to a read of the account, or None."""
+    error = judge(call, status, document)
+    if isinstance(error, Rejected) and error.name in MOVED_CODES:
+        return DataMoved(f"{call}: the rows changed while they were read ({error.name})")
+    return error
+
+
+def judge_order(call: Call, status: int, document: Any) -> VenueError | None:
+    """The error in the reply to an order: `Rejected`, `BadCredentials`, `Throttled` and `TurnedAway` prove that there
+    is no order; `Unproven` proves nothing, and so does a reply without KIS's own JSON, for which this is None."""
+    if not isinstance(document, dict) or "rt_cd" not in document:
+        return None
+    if str(document["rt_cd"]) == OK:
+        return None
+    code = str(document.get("msg_cd") or "").strip()
+    text = str(document.get("msg1") or "").strip()[:120]
+    if code in RATE_CODES:
+        return _throttled(call, code)
+    if code in TOKEN_CODES:
+        return TurnedAway(f"{call}: not created, the access token was refused ({code})", THROTTLED_SECONDS)
+    if code in KEY_CODES:
+        return BadCredentials(f"{call}: the keys were refused ({code}); {KEY_CURE}")
+    if not code or code.startswith(UNPROVEN_PREFIXES):
+        return Unproven(f"{call}: KIS failed on the way ({code or 'no code'}, HTTP {status}); look for the order")
     return Rejected(f"{call}: refused, {code}: {text}", code)
 
 

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
 from decimal import Decimal
 
-import aiohttp
 from redis.asyncio import Redis
 
 from trading.types import Candle, Instrument, Quote
 from workers.calls import Call
 from workers.dated import in_force, load
 from workers.errors import NoData, UnknownSymbol
+from workers.http import VenueHttp
 from workers.kis.auth import SharedToken
 from workers.kis.client import MINUTE_PAGE_ROWS, SERVICE, KisClient
 from workers.kis.minutes import aggregate, bucket_start
@@ -41,7 +41,7 @@ class KisMarket:
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
+        session: VenueHttp,
         redis: Redis,
         base_url: str,
         app_key: str,

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import aiohttp
-
 from workers.calls import Call, start_counting
 from workers.errors import BadReply
-from workers.http import get_json
+from workers.http import VenueHttp, get_json
 from workers.upbit.errors import judge
 from workers.upbit.wire import CandleRow, Listing, Orderbook, OrderbookInstrument, Ticker
 from workers.wire import M, parse_list
@@ -22,7 +20,7 @@ PAGE_ROWS = 200
 class UpbitClient:
     """`base_url` without `/v1`. Raises the `VenueError`s of `workers.http` and of `workers.upbit.errors`."""
 
-    def __init__(self, session: aiohttp.ClientSession, base_url: str) -> None:
+    def __init__(self, session: VenueHttp, base_url: str) -> None:
         self._session = session
         self._base_url = base_url.rstrip("/")
         start_counting(SERVICE, OPERATIONS)

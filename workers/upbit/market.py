@@ -8,12 +8,11 @@ import time
 from datetime import UTC, datetime
 from decimal import Decimal
 
-import aiohttp
-
 from trading.types import Candle, Instrument, Quote
 from workers.calls import Call
 from workers.dated import in_force, load
 from workers.errors import NoData, UnknownSymbol
+from workers.http import VenueHttp
 from workers.upbit.client import SERVICE, UpbitClient
 from workers.upbit.ticks import krw_tick
 from workers.upbit.wire import CandleRow
@@ -32,7 +31,7 @@ class UpbitMarket:
 
     market = "upbit"
 
-    def __init__(self, session: aiohttp.ClientSession, base_url: str) -> None:
+    def __init__(self, session: VenueHttp, base_url: str) -> None:
         self._client = UpbitClient(session, base_url)
         self._fees = load("workers.upbit", "fees.json")["rates"]
         self._names: dict[str, str] = {}

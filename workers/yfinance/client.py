@@ -22,6 +22,7 @@ from yfinance.exceptions import YFException
 
 from workers.calls import Call
 from workers.errors import VenueError
+from workers.limits import BlockingGate
 from workers.yfinance.errors import no_data, translate
 from workers.yfinance.session import CHART, SERVICE, YahooSession
 
@@ -43,10 +44,17 @@ class Chart:
 class YahooClient:
     """Charts of one Yahoo, or of what stands in for it. Threads may share it."""
 
-    def __init__(self, origin: str, timeout_seconds: float, *, tracer_provider: TracerProvider | None = None) -> None:
+    def __init__(
+        self,
+        origin: str,
+        timeout_seconds: float,
+        *,
+        gate: BlockingGate | None = None,
+        tracer_provider: TracerProvider | None = None,
+    ) -> None:
         _set_up()
         self._timeout = timeout_seconds
-        self._session = YahooSession(origin, timeout_seconds, tracer_provider=tracer_provider)
+        self._session = YahooSession(origin, timeout_seconds, gate=gate, tracer_provider=tracer_provider)
         self._zoned: set[str] = set()
         self._zoning = Lock()
 

@@ -23,6 +23,7 @@ from trading.types import Candle, Instrument, Quote
 from workers.calls import Call, start_counting
 from workers.dated import in_force, load
 from workers.errors import BadReply, NoData, UnknownSymbol
+from workers.limits import BlockingGate
 from workers.wire import in_order
 from workers.yfinance.candles import FIELDS, Row, daily, intraday
 from workers.yfinance.errors import no_data
@@ -58,7 +59,15 @@ class YahooMarket:
 
     market = "yfinance"
 
-    def __init__(self, base_url: str, timeout_seconds: float, *, tracer_provider: TracerProvider | None = None) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        timeout_seconds: float,
+        *,
+        gate: BlockingGate | None = None,
+        tracer_provider: TracerProvider | None = None,
+    ) -> None:
+        self._gate = gate
         self._base_url = base_url
         self._timeout = timeout_seconds
         self._tracer_provider = tracer_provider
@@ -145,7 +154,9 @@ class YahooMarket:
             if self._opened is None:
                 from workers.yfinance.client import YahooClient
 
-                self._opened = YahooClient(self._base_url, self._timeout, tracer_provider=self._tracer_provider)
+                self._opened = YahooClient(
+                    self._base_url, self._timeout, gate=self._gate, tracer_provider=self._tracer_provider
+                )
             return self._opened
 
 

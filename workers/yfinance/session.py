@@ -17,11 +17,13 @@ from curl_cffi.requests.exceptions import RequestException, Timeout
 from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
 
-from workers.calls import ERROR_STATUS, SERVER_ERROR_STATUS, Call, counted
+from workers.calls import ERROR_STATUS, SERVER_ERROR_STATUS, Call, count_throttled, counted
 from workers.errors import VenueError
-from workers.yfinance.errors import judge_chart
+from workers.limits import BlockingGate
+from workers.yfinance.errors import TOO_MANY_REQUESTS, judge_chart, throttled
 
 SERVICE = "yahoo"
+GROUP = "all"
 CHART = "chart"
 OPERATIONS = (CHART, "crumb", "cookie", "consent", "other")
 
@@ -38,11 +40,19 @@ class YahooSession(requests.Session):  # type: ignore[misc]
     `timeout_seconds` bounds all requests of one `operation` together.
     """
 
-    def __init__(self, origin: str, timeout_seconds: float, *, tracer_provider: TracerProvider | None = None) -> None:
+    def __init__(
+        self,
+        origin: str,
+        timeout_seconds: float,
+        *,
+        gate: BlockingGate | None = None,
+        tracer_provider: TracerProvider | None = None,
+    ) -> None:
         # a stand-in is on this machine, where no proxy of the environment leads; curl reads that by itself
         options = {CurlOpt.NOPROXY: "*"} if origin else {}
         super().__init__(impersonate="chrome", timeout=timeout_seconds, curl_options=options)
         self._origin = origin.rstrip("/")
+        self._gate = gate
         self._seconds = timeout_seconds
         self._running = threading.local()
         self._cookie_reply: Any = None
@@ -65,10 +75,15 @@ class YahooSession(requests.Session):  # type: ignore[misc]
             # yfinance asks before every chart for a cookie that lasts a year and that we hold
             return self._cookie_reply
         target = self._target(url)
+        waited = self._gate.enter(call, target, self._time_for(call)) if self._gate else 0.0
         kwargs["timeout"] = self._time_for(call)
         with self._span(method, target) as span, counted(call):
+            if waited:
+                span.set_attribute("limiter.wait_ms", round(waited * 1000, 1))
             response = super().request(method, target, *args, **kwargs)
             span.set_attribute("http.status_code", response.status_code)
+            if response.status_code == TOO_MANY_REQUESTS:
+                self._close_gate(call, target)
             if call.operation == "cookie":
                 self._cookie_reply = response
             # Yahoo answers the cookie with a 404, and that is its success
@@ -94,6 +109,11 @@ class YahooSession(requests.Session):  # type: ignore[misc]
                 # the name only: the message of curl holds the address
                 span.set_status(Status(StatusCode.ERROR, type(error).__name__))
                 raise
+
+    def _close_gate(self, call: Call, target: str) -> None:
+        count_throttled(SERVICE, GROUP, TOO_MANY_REQUESTS)
+        if self._gate:
+            self._gate.refused(call, target, TOO_MANY_REQUESTS, throttled(call))
 
     def _target(self, url: str) -> str:
         if not self._origin:

@@ -1,0 +1,1 @@
+"""Benchmarks: each prints a ratio, and ends with 1 if it misses its target."""
