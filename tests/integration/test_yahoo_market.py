@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import tempfile
 import threading
 import time
@@ -279,11 +280,29 @@ async def test_reads_run_side_by_side_off_the_event_loop(yahoo: YahooMarket, san
     assert sum(thread.name.startswith("yahoo") for thread in threading.enumerate()) <= 4
 
 
-async def test_the_caches_of_yfinance_are_private_to_the_process(yahoo: YahooMarket) -> None:
-    await yahoo.quote("AAPL")
-    from yfinance.cache import _TzDBManager
+ROOT = Path(__file__).resolve().parents[2]
 
-    location = Path(_TzDBManager.get_location())
+CACHES = """
+import asyncio, sys
+from workers.yfinance.market import YahooMarket
+async def read():
+    yahoo = YahooMarket(sys.argv[1], 5.0)
+    await yahoo.quote("AAPL")
+    await yahoo.close()
+asyncio.run(read())
+from yfinance.cache import _TzDBManager
+print(_TzDBManager.get_location())
+"""
+
+
+async def test_the_caches_of_yfinance_are_private_to_the_process(sandbox: Sandbox) -> None:
+    # in a process of its own, because yfinance keeps its location for the life of one
+    done = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CACHES, f"{sandbox.url}/yahoo", cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await asyncio.wait_for(done.communicate(), 30)
+    assert done.returncode == 0
+    location = Path(out.decode().strip())
     assert location.parent == Path(tempfile.gettempdir())
     assert location.name.startswith("autotrader-yfinance-")
 
