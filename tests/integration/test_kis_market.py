@@ -61,7 +61,7 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    session = open_session(1.0)
+    session = open_session(3.0)
     yield session
     await session.close()
 
@@ -76,7 +76,7 @@ def stranger(sandbox: Sandbox, redis_url: str) -> Callable[[], KisMarket]:
     """The market as another process has it: its own session and its own Redis pool, which answers bytes."""
 
     def open_one() -> KisMarket:
-        return KisMarket(open_session(1.0), Redis.from_url(redis_url), f"{sandbox.url}/kis", KEY, SECRET)
+        return KisMarket(open_session(3.0), Redis.from_url(redis_url), f"{sandbox.url}/kis", KEY, SECRET)
 
     return open_one
 
@@ -178,7 +178,7 @@ async def test_a_code_that_is_not_listed_is_unknown(kis: KisMarket) -> None:
 @pytest.mark.parametrize(
     ("fault", "kind", "text"),
     [
-        ({"kind": "hang"}, TimedOut, "no answer within 1 s"),
+        ({"kind": "hang"}, TimedOut, "no answer within 3 s"),
         ({"kind": "close"}, Unreachable, "KIS_BASE_URL"),
         ({"kind": "html", "status": 502}, BadReply, "answered HTML, not JSON (HTTP 502)"),
         ({"kind": "error"}, BadReply, "answered HTTP 500"),
@@ -332,7 +332,7 @@ async def test_no_span_holds_a_key_or_a_token(sandbox: Sandbox, redis: Redis) ->
     spans = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
-    session = open_session(1.0, tracer_provider=provider)
+    session = open_session(3.0, tracer_provider=provider)
     kis = KisMarket(session, redis, f"{sandbox.url}/kis", KEY, SECRET)
     await kis.quote(SAMSUNG)
     sandbox.faults.order({"service": "kis", "kind": "close"})

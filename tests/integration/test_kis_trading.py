@@ -50,7 +50,7 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 async def http() -> AsyncIterator[VenueHttp]:
-    http = open_session(1.0)
+    http = open_session(3.0)
     yield http
     await http.close()
 
@@ -218,7 +218,7 @@ async def test_an_order_is_posted_once_and_its_error_says_no_more_than_is_proven
 ) -> None:
     await open_account(sandbox)
     trading = connect()
-    await control(sandbox, "faults", kind=fault, seconds=1.5)
+    await control(sandbox, "faults", kind=fault, seconds=3.5)
     with pytest.raises(VenueError) as caught:
         await trading.order(Side.BUY, SAMSUNG, Decimal(2), book(sandbox)[1], IOC)
     assert type(caught.value) is NOT_CREATED.get(fault, Unproven)

@@ -52,7 +52,7 @@ def spans() -> InMemorySpanExporter:
 async def session(spans: InMemorySpanExporter) -> AsyncIterator[aiohttp.ClientSession]:
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
-    session = open_session(1.0, tracer_provider=provider)
+    session = open_session(3.0, tracer_provider=provider)
     yield session
     await session.close()
 
@@ -174,7 +174,7 @@ async def test_rows_of_another_market_are_refused(session: aiohttp.ClientSession
 @pytest.mark.parametrize(
     ("fault", "kind", "text"),
     [
-        ({"kind": "hang"}, TimedOut, "no answer within 1 s"),
+        ({"kind": "hang"}, TimedOut, "no answer within 3 s"),
         ({"kind": "close"}, Unreachable, "check the network and UPBIT_BASE_URL"),
         ({"kind": "html"}, BadReply, "answered HTML, not JSON (HTTP 200)"),
         ({"kind": "html", "status": 503}, BadReply, "answered HTML, not JSON (HTTP 503)"),
@@ -259,7 +259,7 @@ async def test_a_span_shows_where_a_request_went_but_not_its_query(
 async def test_no_trace_header_goes_to_a_venue(everywhere: bool) -> None:
     if everywhere:
         AioHttpClientInstrumentor().instrument()
-    session = open_session(1.0)
+    session = open_session(3.0)
     if everywhere:
         AioHttpClientInstrumentor().uninstrument()
     received: list[dict[str, str]] = []

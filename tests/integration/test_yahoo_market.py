@@ -34,7 +34,7 @@ from workers.markets import open_market
 from workers.yfinance.market import YahooMarket
 
 CHART = "/v8/finance/chart/AAPL"
-TIMEOUT = 2.0
+TIMEOUT = 3.0
 
 
 @pytest.fixture(autouse=True)
@@ -147,7 +147,7 @@ async def test_a_symbol_that_yahoo_does_not_list_is_unknown_after_one_chart_requ
 @pytest.mark.parametrize(
     ("fault", "kind", "text"),
     [
-        ({"kind": "hang"}, TimedOut, "no answer within 2 s"),
+        ({"kind": "hang"}, TimedOut, "no answer within 3 s"),
         ({"kind": "close"}, Unreachable, "YAHOO_BASE_URL"),
         ({"kind": "html"}, BadReply, "answered HTML, not JSON (HTTP 200)"),
         ({"kind": "html", "status": 503}, BadReply, "answered HTML, not JSON (HTTP 503)"),
