@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from notifications.message import Chat, Entity, Message, Priority
@@ -118,12 +117,6 @@ def current_traceparent() -> str:
     carrier: dict[str, str] = {}
     _TRACE_CONTEXT.inject(carrier)
     return carrier.get("traceparent", "")
-
-
-def current_trace_id() -> str:
-    """The id of the current trace in hex, or "" outside one."""
-    context = trace.get_current_span().get_span_context()
-    return trace.format_trace_id(context.trace_id) if context.is_valid else ""
 
 
 def from_milliseconds(value: int) -> datetime:

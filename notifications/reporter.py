@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 
 from notifications import fingerprint as fingerprints
 from notifications import texts
-from notifications.alert import Alert, current_trace_id, current_traceparent
+from notifications.alert import Alert, current_traceparent
 from notifications.ledger import HookRecorder
 from notifications.texts import Failure, Level, Links
 from notifications.words import words
 from settings import Settings
 from telemetry.instruments import bot_errors
 from telemetry.redaction import redact, secret_values
+from telemetry.trace_ids import current_trace_id
 
 log = logging.getLogger(__name__)
 

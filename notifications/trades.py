@@ -8,11 +8,12 @@ from decimal import Decimal
 from redis.asyncio import Redis
 
 from notifications import texts
-from notifications.alert import ONCE_WINDOW_SECONDS, Alert, Kind, current_trace_id, current_traceparent
+from notifications.alert import ONCE_WINDOW_SECONDS, Alert, Kind, current_traceparent
 from notifications.ledger import Ledger, Recorded
 from notifications.message import Message
 from notifications.texts import NO_LINKS, Links
 from notifications.words import Language, Mode, quantity, words
+from telemetry.trace_ids import current_trace_id
 from trading.decision import Skip
 from trading.types import Analysis, Instrument, OrderIntent, Placement, Side
 

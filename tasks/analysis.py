@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from opentelemetry import trace
-
 from beat.schedule import slot
 from beat.sessions import is_open
 from settings import check_market
@@ -22,6 +20,7 @@ from tasks.lease import symbol_lease
 from tasks.runs import complete, fail
 from telemetry.celery_metrics import sent_at
 from telemetry.instruments import outcomes, sweeps
+from telemetry.trace_ids import current_trace_id
 from workers.runtime import current_runtime
 
 log = logging.getLogger(__name__)
@@ -55,7 +54,7 @@ async def sweep(self: Any, market: str) -> Result:
             slot=this_slot,
             task_id=self.request.id,
             reason=session.reason,
-            trace_id=trace_id(),
+            trace_id=current_trace_id(),
         )
         return ended(market, "closed", reason=session.reason)
     run = await runs.open_run(
@@ -64,7 +63,7 @@ async def sweep(self: Any, market: str) -> Result:
         slot=this_slot,
         task_id=self.request.id,
         symbols=settings.symbols(market),
-        trace_id=trace_id(),
+        trace_id=current_trace_id(),
     )
     if run.duplicate:
         return ended(market, "duplicate", slot=this_slot.isoformat())
@@ -120,9 +119,3 @@ def ended(market: str, outcome: str, **details: str) -> Result:
     sweeps.add(1, {"market": market, "outcome": outcome})
     log.info("sweep of %s: %s %s", market, outcome, details)
     return {"outcome": outcome, "market": market, **details}
-
-
-def trace_id() -> str:
-    """The trace this task runs in, as 32 hex digits; "" where nothing is traced."""
-    context = trace.get_current_span().get_span_context()
-    return trace.format_trace_id(context.trace_id) if context.is_valid else ""

@@ -15,6 +15,7 @@ from notifications.trades import TradeNotifier
 from storage import analyses
 from tasks.trade import Analysed, trade
 from telemetry.instruments import ai_decisions, analysis_duration, analysis_executions
+from telemetry.trace_ids import current_trace_id
 from trading import analyst, candles, indicators
 from trading.confidence import confidence_range
 from trading.types import Candle, Instrument, Quote
@@ -99,7 +100,7 @@ async def analyse(runtime: Runtime, client: MarketData, symbol: str, run_id: uui
                 symbol=symbol,
                 analysis=analysis,
                 indicators=values.as_dict(),
-                trace_id=trace.format_trace_id(span.get_span_context().trace_id),
+                trace_id=current_trace_id(),
             )
         except BaseException:
             analysis_executions.add(1, {"status": "error", "asset_name": symbol, **tags})

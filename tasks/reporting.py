@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from opentelemetry import trace
-
 from notifications.reporter import ErrorReporter
+from telemetry.trace_ids import current_trace_id
 
 
 def report_failure(
@@ -21,7 +20,6 @@ def report_failure(
     """Tell the error chat what failed, where, and in which trace; runs in the thread of the task."""
     if exception is None:
         return
-    context = trace.get_current_span().get_span_context()
     reporter.report(
         exception,
         task=sender.name,
@@ -30,5 +28,5 @@ def report_failure(
         symbol=str(args[1]) if len(args) > 1 else "",
         queue=(sender.request.delivery_info or {}).get("routing_key", ""),
         worker=worker,
-        trace_id=trace.format_trace_id(context.trace_id) if context.is_valid else "",
+        trace_id=current_trace_id(),
     )

@@ -18,6 +18,7 @@ from storage import orders as journal
 from storage import trading_states
 from storage.journal import JournalOrder
 from telemetry import instruments
+from telemetry.trace_ids import current_trace_id
 from trading.decision import Order, Skip, decide
 from trading.orders import client_order_id
 from trading.state import allows, effective
@@ -109,7 +110,7 @@ async def place(runtime: Runtime, broker: Broker, analysed: Analysed, order: Ord
         price=order.price,
         currency=instrument.currency,
     )
-    trace_id = otel.format_trace_id(otel.get_current_span().get_span_context().trace_id)
+    trace_id = current_trace_id()
     planned = await journal.plan(
         runtime.engine, intent, analysis_id=analysed.analysis_id, run_id=analysed.run_id, trace_id=trace_id
     )
