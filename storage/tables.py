@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Computed,
@@ -35,10 +36,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from trading.exits import ExitKind
 from trading.state import State
-from trading.types import Decision, OrderState, Side
+from trading.types import Decision, OrderState, Side, TimeInForce
 
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0004"
 """The migration these tables stand at; known without importing Alembic, which costs a process 11 MB."""
 
 metadata = MetaData(
@@ -62,6 +64,14 @@ class AwareTime(TypeDecorator[datetime]):
             raise ValueError(f"{value} has no time zone; use aware UTC times")
         return value
 
+
+PAPER_STATES = (
+    OrderState.ACCEPTED,
+    OrderState.PARTLY_FILLED,
+    OrderState.FILLED,
+    OrderState.CANCELLED,
+    OrderState.REJECTED,
+)
 
 _TIME = AwareTime()
 _RANGES = ("appropriate_buy", "appropriate_sell", "buy_hope", "sell_target")
@@ -139,6 +149,7 @@ analyses = Table(
     Column("at", _TIME, nullable=False),
     Column("trace_id", Text),
     Column("created_at", _TIME, nullable=False, server_default=text("now()")),
+    Column("rejected_by", Text),
     UniqueConstraint("run_id", "symbol"),
     UniqueConstraint("id", "run_id", "market", "symbol"),
     ForeignKeyConstraint(["run_id", "symbol"], ["run_symbols.run_id", "run_symbols.symbol"]),
@@ -155,13 +166,59 @@ analyses = Table(
 Index("ix_analyses_created_at", analyses.c.created_at)
 Index("ix_analyses_market_symbol_at", analyses.c.market, analyses.c.symbol, analyses.c.at.desc())
 
+# a position that an exit rule wants closed; open until it is
+risk_exits = Table(
+    "risk_exits",
+    metadata,
+    _uuid_key(),
+    Column("market", Text, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("quantity", Numeric, nullable=False),
+    Column("price", Numeric, nullable=False),
+    Column("trigger_price", Numeric, nullable=False),
+    Column("average_price", Numeric, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("trace_id", Text),
+    Column("at", _TIME, nullable=False, server_default=text("now()")),
+    Column("ended_at", _TIME),
+    Column("outcome", Text),
+    UniqueConstraint("id", "market", "symbol"),
+    _one_of("kind", ExitKind),
+    _positive("quantity"),
+    _positive("price"),
+    _not_negative("average_price"),
+    CheckConstraint("(ended_at IS NULL) = (outcome IS NULL)", name="ended_says_how"),
+)
+Index(
+    "uq_risk_exits_open",
+    risk_exits.c.market,
+    risk_exits.c.symbol,
+    unique=True,
+    postgresql_where=text("ended_at IS NULL"),
+)
+Index("ix_risk_exits_at", risk_exits.c.at)
+
+# the highest price since a position was opened, for trailing stops
+high_waters = Table(
+    "high_waters",
+    metadata,
+    Column("market", Text, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("price", Numeric, nullable=False),
+    Column("since", _TIME, nullable=False, server_default=text("now()")),
+    PrimaryKeyConstraint("market", "symbol"),
+    _positive("price"),
+)
+
 orders = Table(
     "orders",
     metadata,
     _uuid_key(),
     Column("client_order_id", Text, nullable=False),
-    Column("analysis_id", Uuid, nullable=False),
-    Column("run_id", Uuid, nullable=False),
+    # where it comes from: an analysis of a run, an exit rule, or the venue, where somebody else had placed it
+    Column("analysis_id", Uuid),
+    Column("run_id", Uuid),
     Column("market", Text, nullable=False),
     Column("symbol", Text, nullable=False),
     Column("side", Text, nullable=False),
@@ -175,13 +232,24 @@ orders = Table(
     Column("trace_id", Text),
     Column("created_at", _TIME, nullable=False, server_default=text("now()")),
     Column("updated_at", _TIME, nullable=False, server_default=text("now()")),
+    Column("exit_id", Uuid),
+    Column("adopted", Boolean, nullable=False, server_default=text("false")),
+    Column("leg", SmallInteger, nullable=False, server_default=text("1")),
+    Column("time_in_force", Text, nullable=False, server_default=text("'ioc'")),
     UniqueConstraint("client_order_id"),
     UniqueConstraint("id", "market"),
     ForeignKeyConstraint(
         ["analysis_id", "run_id", "market", "symbol"],
         ["analyses.id", "analyses.run_id", "analyses.market", "analyses.symbol"],
     ),
+    ForeignKeyConstraint(["exit_id", "market", "symbol"], ["risk_exits.id", "risk_exits.market", "risk_exits.symbol"]),
+    CheckConstraint(
+        "(analysis_id IS NOT NULL)::int + (exit_id IS NOT NULL)::int + adopted::int = 1 "
+        "AND (run_id IS NULL) = (analysis_id IS NULL)",
+        name="one_origin",
+    ),
     _one_of("side", Side),
+    _one_of("time_in_force", TimeInForce),
     _positive("quantity"),
     _positive("price"),
     _one_of("state", OrderState),
@@ -195,12 +263,14 @@ orders = Table(
 )
 Index("ix_orders_analysis_id", orders.c.analysis_id)
 Index("ix_orders_run_id", orders.c.run_id)
+Index("ix_orders_exit_id", orders.c.exit_id)
+Index("ix_orders_market_symbol", orders.c.market, orders.c.symbol, orders.c.created_at.desc())
 Index("ix_orders_updated_at", orders.c.updated_at)
 Index(
     "ix_orders_open",
     orders.c.state,
     orders.c.updated_at,
-    postgresql_where=text("state IN ('planned', 'sending', 'unknown', 'accepted')"),
+    postgresql_where=text("state IN ('planned', 'sending', 'unknown', 'accepted', 'partly_filled')"),
 )
 # while one order of a side is unproven no second one is sent: the first could not be told from it at a venue
 # that knows no client order ids
@@ -288,9 +358,22 @@ paper_orders = Table(
     Column("state", Text, nullable=False),
     Column("reason", Text),
     Column("created_at", _TIME, nullable=False),
+    Column("fee_rate", Numeric, nullable=False, server_default=text("0")),
+    Column("time_in_force", Text, nullable=False, server_default=text("'ioc'")),
+    Column("filled_quantity", Numeric, nullable=False, server_default=text("0")),
     _one_of("side", Side),
-    _one_of("state", (OrderState.FILLED, OrderState.CANCELLED, OrderState.REJECTED)),
-    CheckConstraint("(state = 'filled') = (reason IS NULL)", name="unfilled_says_why"),
+    _one_of("time_in_force", TimeInForce),
+    _one_of("state", PAPER_STATES),
+    _not_negative("fee_rate"),
+    CheckConstraint("filled_quantity >= 0 AND filled_quantity <= quantity", name="filled_quantity"),
+    CheckConstraint("(state = 'filled') = (filled_quantity = quantity)", name="filled_is_whole"),
+    CheckConstraint("(state IN ('cancelled', 'rejected')) = (reason IS NOT NULL)", name="unfilled_says_why"),
+)
+Index(
+    "ix_paper_orders_open",
+    paper_orders.c.market,
+    paper_orders.c.symbol,
+    postgresql_where=text("state IN ('accepted', 'partly_filled')"),
 )
 
 paper_fills = Table(
@@ -302,11 +385,11 @@ paper_fills = Table(
     Column("price", Numeric, nullable=False),
     Column("fee", Numeric, nullable=False),
     Column("at", _TIME, nullable=False),
-    UniqueConstraint("client_order_id"),
     _positive("quantity"),
     _positive("price"),
     _not_negative("fee"),
 )
+Index("ix_paper_fills_client_order_id", paper_fills.c.client_order_id)
 
 portfolio_snapshots = Table(
     "portfolio_snapshots",
@@ -342,4 +425,28 @@ trading_states = Table(
     CheckConstraint("symbol IS NULL OR market IS NOT NULL", name="symbol_of_a_market"),
     CheckConstraint("reason <> ''", name="says_why"),
     CheckConstraint("until IS NULL OR until > at", name="until"),
+)
+
+# append-only: the newest row of a market is what holds; one that ends when it begins disarms
+armings = Table(
+    "armings",
+    metadata,
+    Column("seq", BigInteger, Identity(always=True), primary_key=True),
+    Column("market", Text, nullable=False),
+    Column("since", _TIME, nullable=False, server_default=text("now()")),
+    Column("until", _TIME, nullable=False),
+    Column("set_by", Text, nullable=False),
+    CheckConstraint("until >= since", name="until"),
+)
+
+# profit of a KST day or week, made once and told once
+pnl_reports = Table(
+    "pnl_reports",
+    metadata,
+    Column("period", Text, nullable=False),
+    Column("starts_at", _TIME, nullable=False),
+    Column("body", JSONB, nullable=False),
+    Column("at", _TIME, nullable=False, server_default=text("now()")),
+    PrimaryKeyConstraint("period", "starts_at"),
+    _one_of("period", ("day", "week")),
 )

@@ -23,8 +23,20 @@ class Decision(StrEnum):
     SELL = "sell"
 
 
+class TimeInForce(StrEnum):
+    """`ioc`: what does not cross the book at once is cancelled. `gtc`: it rests until it is filled or cancelled; a
+    stock exchange ends it with the session."""
+
+    IOC = "ioc"
+    GTC = "gtc"
+
+
 class OrderState(StrEnum):
-    """Where an order stands; `unknown` means sent but not proven either way."""
+    """Where an order stands; `unknown` means sent but not proven either way.
+
+    `accepted` and `partly_filled` orders may still trade. One that ended with a part filled is `cancelled`, and its
+    fills say how much it traded.
+    """
 
     PLANNED = "planned"
     SENDING = "sending"
@@ -71,7 +83,11 @@ class Instrument:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """Last price and best book prices at `at`; where a venue shows no book, bid = ask = price."""
+    """Last price and best book prices at `at`; where a venue shows no book, bid = ask = price.
+
+    `tick_size` is the one at `price`. `bid_size` and `ask_size` are the units on offer at the best prices, None where
+    the venue does not say.
+    """
 
     symbol: str
     price: Decimal
@@ -79,6 +95,8 @@ class Quote:
     ask: Decimal
     tick_size: Decimal
     at: datetime
+    bid_size: Decimal | None = None
+    ask_size: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +160,7 @@ class Holdings:
 
 @dataclass(frozen=True, slots=True)
 class OrderIntent:
-    """A limit order to place, immediate-or-cancel: what does not cross the book at once is cancelled.
+    """A limit order to place.
 
     `client_order_id` is derived from run, market, symbol, side, leg and attempt, so the same decision
     always makes the same id.
@@ -155,6 +173,7 @@ class OrderIntent:
     quantity: Decimal
     price: Decimal
     currency: str
+    time_in_force: TimeInForce = TimeInForce.IOC
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +190,28 @@ class Fill:
 @dataclass(frozen=True, slots=True)
 class Placement:
     """The venue's word on an order: its id, its state (accepted, filled, partly_filled, cancelled or
-    rejected), the fills so far and, for a rejection, the reason."""
+    rejected), the fills so far and, for a rejection or a cancellation, the reason."""
 
     venue_order_id: str | None
     state: OrderState
     fills: tuple[Fill, ...] = ()
     reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOrder:
+    """An order that rests in the account's book, whoever sent it. `client_order_id` is None where the venue keeps
+    none; `filled` is how many of `quantity` units it has traded, `at` when the venue took it."""
+
+    venue_order_id: str
+    client_order_id: str | None
+    symbol: str
+    side: Side
+    quantity: Decimal
+    filled: Decimal
+    price: Decimal
+    currency: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Protocol
 
-from trading.types import Account, Candle, Holdings, Instrument, OrderIntent, Placement, Quote
+from trading.types import Account, Candle, Holdings, Instrument, OpenOrder, OrderIntent, Placement, Quote
 
 
 class MarketData(Protocol):
@@ -30,12 +32,28 @@ class MarketData(Protocol):
         """Last price, best bid and ask, and the tick size at that price. What the values are worth is for
         `trading.ticks.check_quote` to say."""
 
+    def tick_size(self, instrument: Instrument, price: Decimal) -> Decimal:
+        """The price step of that instrument at `price`, by the table in force today; no request."""
+
     async def close(self) -> None:
         """Free what the client opened itself."""
 
 
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """What it takes to believe that a venue has no order of an id: `looks` that found none, the last one at least
+    `seconds` after it was sent. A new order can be missing in reads for a while."""
+
+    looks: int
+    seconds: float
+
+
 class Broker(Protocol):
-    """Orders of one market."""
+    """Orders of one market. An error of `place` or `cancel` proves that nothing was done only where it is one of
+    `Throttled`, `BadCredentials`, `UnknownSymbol` and `Unreachable`."""
+
+    market: str
+    absence: Absence
 
     async def account(self, instrument: Instrument) -> Account:
         """Free cash and the position in that instrument."""
@@ -44,7 +62,20 @@ class Broker(Protocol):
         """Everything the market's account holds, or None before its first use."""
 
     async def place(self, intent: OrderIntent, instrument: Instrument, quote: Quote) -> Placement:
-        """Send the order once. The same `client_order_id` again returns the first placement."""
+        """Send the order once and return the venue's word; of an immediate-or-cancel order its end, where the venue
+        tells it within seconds. The same `client_order_id` again sends nothing and returns the first placement."""
 
     async def find(self, client_order_id: str) -> Placement | None:
-        """The venue's word on an order placed earlier, or None if the venue has none of that id."""
+        """The venue's word on an order sent earlier, or None if this one look found none of that id; what it takes to
+        believe that is `absence`. Takes a few requests and no waiting. Raises `Unproven` (`Ambiguous` where two
+        orders could be it) and what a request raises: neither says anything about the order."""
+
+    async def cancel(self, client_order_id: str) -> Placement:
+        """Take what still rests of an order out of the book and return the venue's word on it afterwards: `cancelled`
+        with the fills so far, `filled` where it was faster, `accepted` or `partly_filled` where the venue has not
+        done it yet. An order that has ended already is no error. Raises `Unproven` where nothing tells whether it
+        still rests; asking again is harmless."""
+
+    async def open_orders(self, symbol: str | None = None) -> list[OpenOrder]:
+        """Every order that rests in the account, of one symbol or all, oldest first, also those that nobody here
+        sent."""

@@ -27,6 +27,10 @@ SEED = f"""
     INSERT INTO order_events (order_id, to_state) VALUES ('{ORDER}', 'planned');
 """
 FILL = f"INSERT INTO fills VALUES ('upbit', '%s', '{ORDER}', %s, 2, 0, now())"
+PAPER_ORDER = (
+    "INSERT INTO paper_orders (client_order_id, market, symbol, side, quantity, price, state, filled_quantity, "
+    "created_at) VALUES ('a', 'upbit', 'KRW-BTC', 'buy', 1, 1, '%s', %s, now())"
+)
 
 
 @pytest.fixture
@@ -261,17 +265,31 @@ async def test_an_order_keeps_its_venue_order_id(sql: asyncpg.Connection) -> Non
     await refused(sql, "UPDATE orders SET venue_order_id = 'v2'", "keeps its venue order id")
 
 
-@pytest.mark.parametrize("table", ["order_events", "fills", "paper_orders", "paper_fills"])
+@pytest.mark.parametrize("table", ["order_events", "fills", "paper_fills"])
 async def test_a_journal_is_append_only(sql: asyncpg.Connection, table: str) -> None:
     await go(sql, "sending")
     await sql.execute(FILL % ("t1", 1))
     await sql.execute("INSERT INTO paper_accounts VALUES ('upbit', 'KRW', 1, 1)")
-    await sql.execute("INSERT INTO paper_orders VALUES ('a', 'upbit', 'KRW-BTC', 'buy', 1, 1, 'filled', NULL, now())")
+    await sql.execute(PAPER_ORDER % ("filled", 1))
     await sql.execute("INSERT INTO paper_fills VALUES ('t', 'a', 1, 1, 0, now())")
     key = {"order_events": "order_id", "fills": "order_id"}.get(table, "client_order_id")
     await refused(sql, f"UPDATE {table} SET {key} = {key}", "append-only: UPDATE refused")
     await refused(sql, f"DELETE FROM {table}", "append-only: DELETE refused")
     await refused(sql, f"TRUNCATE {table} CASCADE", "append-only: TRUNCATE refused")
+
+
+async def test_a_paper_order_changes_only_while_it_rests(sql: asyncpg.Connection) -> None:
+    await sql.execute("INSERT INTO paper_accounts VALUES ('upbit', 'KRW', 1, 1)")
+    await sql.execute(PAPER_ORDER % ("accepted", 0))
+    await refused(sql, "UPDATE paper_orders SET price = 2", "keeps what was decided")
+    await sql.execute("UPDATE paper_orders SET state = 'filled', filled_quantity = 1")
+    await refused(sql, "UPDATE paper_orders SET state = 'accepted', filled_quantity = 0", "keeps what was decided")
+    await refused(sql, "DELETE FROM paper_orders", "append-only: DELETE refused")
+
+
+@pytest.mark.parametrize("origin", ["analysis_id = NULL", "adopted = true", "leg = 2", "time_in_force = 'gtc'"])
+async def test_an_order_keeps_its_origin(sql: asyncpg.Connection, origin: str) -> None:
+    await refused(sql, f"UPDATE orders SET {origin}", "keeps what was decided")
 
 
 async def test_what_has_ended_stays_so(sql: asyncpg.Connection) -> None:
