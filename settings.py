@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from decimal import Decimal
 from functools import lru_cache
@@ -36,8 +37,12 @@ class Settings(BaseSettings):
     kis_sweep_minutes: int = Field(30, ge=0, le=1440)
     yfinance_sweep_minutes: int = Field(30, ge=0, le=1440)
     sweep_at_start: bool = True
+    guard_seconds: int = Field(10, ge=1, le=600)
+    resolve_seconds: int = Field(5, ge=1, le=600)
 
     # how much of it
+    strategy_profile: str = "base"
+    strategy_file: str = ""
     min_confidence: int = Field(55, ge=0, le=100)
     order_value_krw: Decimal = Field(Decimal(300_000), gt=0)
     order_value_usd: Decimal = Field(Decimal(1_000), gt=0)
@@ -46,9 +51,14 @@ class Settings(BaseSettings):
 
     # venues
     upbit_base_url: str = "https://api.upbit.com"
+    upbit_access_key: SecretStr = SecretStr("")
+    upbit_secret_key: SecretStr = SecretStr("")
     kis_base_url: str = "https://openapi.koreainvestment.com:9443"
     kis_app_key: SecretStr = SecretStr("")
     kis_app_secret: SecretStr = SecretStr("")
+    kis_environment: Literal["real", "mock"] = "real"
+    kis_account: SecretStr = SecretStr("")
+    us_orders: Literal["paper", "kis"] = "paper"
     yahoo_base_url: str = ""
     http_timeout_seconds: float = Field(10.0, gt=0, le=30)
 
@@ -88,6 +98,13 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
+    @field_validator("kis_account")
+    @classmethod
+    def _account(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and not re.fullmatch(r"\d{8}-\d{2}", value.get_secret_value()):
+            raise ValueError("must be an account number and its product code, for example 12345678-01")
+        return value
+
     @field_validator("redis_url")
     @classmethod
     def _redis(cls, value: str) -> str:
@@ -117,13 +134,34 @@ class Settings(BaseSettings):
                 f"VISIBILITY_TIMEOUT_SECONDS ({self.visibility_timeout_seconds}) must be greater than the longest "
                 f"deadline ({longest:g} s), or running tasks would be delivered twice"
             )
+        if bool(self.upbit_access_key.get_secret_value()) != bool(self.upbit_secret_key.get_secret_value()):
+            raise ValueError("UPBIT_ACCESS_KEY and UPBIT_SECRET_KEY go together; set both or neither")
         if self.trading_mode == "live":
-            if self.ignore_market_hours:
-                raise ValueError("IGNORE_MARKET_HOURS is for paper trading only; set it to false for TRADING_MODE=live")
-            raise ValueError("TRADING_MODE=live is not available in this version; set TRADING_MODE=paper")
+            self._check_live()
         if self.telegram_enabled and self.telegram_token.get_secret_value() and not self.telegram_chat_id:
             raise ValueError("TELEGRAM_CHAT_ID is missing; set it, or set TELEGRAM_ENABLED=false")
         return self
+
+    def _check_live(self) -> None:
+        if self.ignore_market_hours:
+            raise ValueError("IGNORE_MARKET_HOURS is for paper trading only; set it to false for TRADING_MODE=live")
+        if self.us_orders == "kis" and not self.kis_account.get_secret_value():
+            raise ValueError("US_ORDERS=kis needs KIS_ACCOUNT; set it, or US_ORDERS=paper")
+        if not any(self.live(market) for market in MARKETS):
+            raise ValueError(
+                "TRADING_MODE=live needs an account: set UPBIT_ACCESS_KEY and UPBIT_SECRET_KEY, or KIS_ACCOUNT with "
+                "KIS_APP_KEY and KIS_APP_SECRET, or TRADING_MODE=paper"
+            )
+
+    def live(self, market: str) -> bool:
+        """Whether the market's orders go to a real account, once it is armed. Raises `UnknownMarket`."""
+        check_market(market)
+        if self.trading_mode != "live":
+            return False
+        if market == "upbit":
+            return bool(self.upbit_access_key.get_secret_value())
+        has_kis = bool(self.kis_account.get_secret_value())
+        return has_kis if market == "kis" else has_kis and self.us_orders == "kis"
 
     @property
     def broker_url(self) -> str:

@@ -80,7 +80,7 @@ CHANGES = (
         ADD COLUMN adopted boolean DEFAULT false NOT NULL,
         ADD COLUMN leg smallint DEFAULT 1 NOT NULL,
         ADD COLUMN time_in_force text DEFAULT 'ioc' NOT NULL,
-        ADD CONSTRAINT fk_orders_exit_id_market_symbol_risk_exits
+        ADD CONSTRAINT fk_orders_exit_id_market_symbol
             FOREIGN KEY (exit_id, market, symbol) REFERENCES risk_exits (id, market, symbol),
         ADD CONSTRAINT ck_orders_one_origin CHECK (
             (analysis_id IS NOT NULL)::int + (exit_id IS NOT NULL)::int + adopted::int = 1
