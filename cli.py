@@ -166,6 +166,25 @@ def resume(
     typer.echo(_answer(set_trading_state(get_settings(), "active", market, symbol, "resumed by the operator", 0)))
 
 
+@app.command()
+def arm(
+    market: Annotated[str, typer.Argument(help="upbit, kis or yfinance")],
+    length: Annotated[str, typer.Option("--for", help="how long: 90s, 10m, 8h, 1d")],
+) -> None:
+    """Allow orders with real money in a market for a while; TRADING_MODE=live is the other switch."""
+    from operate import arm_market
+
+    typer.echo(_answer(arm_market(get_settings(), market, length)))
+
+
+@app.command()
+def disarm(market: Annotated[str, typer.Argument(help="upbit, kis or yfinance")]) -> None:
+    """Take `arm` back at once."""
+    from operate import disarm_market
+
+    typer.echo(_answer(disarm_market(get_settings(), market)))
+
+
 def _answer(question: Coroutine[Any, Any, str]) -> str:
     """Run an operator's question; what it cannot answer is one line and exit code 1."""
     from operate import CannotAnswer

@@ -16,15 +16,22 @@ from celery.exceptions import TimeoutError as NoResult
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from settings import MARKETS, Settings, check_market
-from storage import analyses, recent, runs, trading_states
+from storage import analyses, armings, recent, runs, trades, trading_states
 from storage import orders as journal
 from storage.engine import check_ready, open_engine
 from storage.errors import NotFound, StorageError
 from storage.redis import HEARTBEAT_KEY, RedisUnavailable, check_redis, open_redis
 from trading.state import State, TradingState
+from trading.strategy import BadStrategy, duration
+from trading.types import Holdings
+from workers.errors import VenueError
+from workers.http import open_session
+from workers.limits import Limiter
+from workers.markets import open_broker
 from workers.paper.broker import PaperBroker
 
 KST = ZoneInfo("Asia/Seoul")
+LONGEST_ARMING = timedelta(days=7)
 
 
 class CannotAnswer(Exception):
@@ -121,7 +128,10 @@ async def show_status(settings: Settings) -> str:
     """Trading states in force, the age of each market's heartbeat, the last runs."""
     async with database(settings) as engine:
         now = datetime.now(UTC)
-        lines = [f"mode {settings.trading_mode}"]
+        lines = [f"mode {settings.trading_mode}", *await _where_orders_go(settings, engine, now)]
+        oldest = await trades.oldest_unknown(engine)
+        if oldest is not None:
+            lines.append(f"order {oldest.client_order_id} is not proven for {oldest.age_seconds:.0f} s")
         lines += [_state_line(row) for row in await trading_states.in_force(engine, now)] or ["trading is active"]
         redis = open_redis(settings.redis_url)
         try:
@@ -159,12 +169,16 @@ async def show_positions(settings: Settings) -> str:
     lines = []
     async with database(settings) as engine:
         for market in MARKETS:
-            held = await PaperBroker(engine, market, opening_cash={}).holdings()
+            held = await _holdings(settings, engine, market)
             if held is None:
                 continue
-            lines.append(f"{market} (paper): {money(held.cash)} {held.currency} in cash")
+            account = "live" if settings.live(market) else "paper"
+            lines.append(f"{market} ({account}): {money(held.cash)} {held.currency} in cash")
             prices = await analyses.last_prices(engine, market)
             for symbol, position in held.positions.items():
+                if symbol not in prices:
+                    lines.append(f"  {symbol}: {position.quantity}, never analysed")
+                    continue
                 worth = position.quantity * prices[symbol]
                 profit = worth - position.quantity * position.average_price
                 lines.append(
@@ -172,6 +186,58 @@ async def show_positions(settings: Settings) -> str:
                     f"worth {money(worth)} ({profit:+,.0f} {held.currency})"
                 )
     return "\n".join(lines) or "no accounts yet: they open with the first analysis"
+
+
+async def _holdings(settings: Settings, engine: AsyncEngine, market: str) -> Holdings | None:
+    """What the market's account holds: asked of the venue where it trades live."""
+    if not settings.live(market):
+        return await PaperBroker(engine, market, opening_cash={}).holdings()
+    redis = open_redis(settings.redis_url)
+    http = open_session(settings.http_timeout_seconds, limiter=Limiter(redis))
+    try:
+        return await open_broker(market, session=http, redis=redis, engine=engine, settings=settings).holdings()
+    except VenueError as error:
+        raise CannotAnswer(str(error)) from None
+    finally:
+        await http.close()
+        await redis.aclose()
+
+
+async def arm_market(settings: Settings, market: str, length: str) -> str:
+    """Allow real orders in a market for a while. Raises `UnknownMarket`."""
+    if not settings.live(market):
+        raise CannotAnswer(f"{market} trades on paper: set TRADING_MODE=live and the keys of its account first")
+    try:
+        lasts = duration("--for", length)
+    except BadStrategy as error:
+        raise CannotAnswer(str(error)) from None
+    if not timedelta(0) < lasts <= LONGEST_ARMING:
+        raise CannotAnswer(f"--for is {length}: must be above 0 and at most {LONGEST_ARMING.days}d")
+    async with database(settings) as engine:
+        armed = await armings.arm(engine, market, datetime.now(UTC) + lasts, f"cli:{getuser()}")
+    return f"{market} is armed until {when(armed.until)}: orders are sent with real money"
+
+
+async def disarm_market(settings: Settings, market: str) -> str:
+    """Take the permission for real orders back at once. Raises `UnknownMarket`."""
+    check_market(market)
+    async with database(settings) as engine:
+        await armings.disarm(engine, market, f"cli:{getuser()}")
+    return f"{market} is not armed: no real order is sent; orders that rest at the venue stay there"
+
+
+async def _where_orders_go(settings: Settings, engine: AsyncEngine, now: datetime) -> list[str]:
+    """One line per market: paper, live and armed, or live and not armed."""
+    until = {row.market: row.until for row in await armings.in_force(engine, now)}
+    lines = []
+    for market in MARKETS:
+        if not settings.live(market):
+            lines.append(f"{market}: paper")
+        elif market in until:
+            lines.append(f"{market}: LIVE, armed until {when(until[market])}")
+        else:
+            lines.append(f"{market}: live, not armed: no order is sent")
+    return lines
 
 
 async def set_trading_state(settings: Settings, state: str, market: str, symbol: str, reason: str, hours: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 from decimal import Decimal
@@ -65,6 +66,8 @@ class Settings(BaseSettings):
     # deadlines; the visibility timeout is a little over the longest of them
     analyze_deadline_seconds: float = Field(90.0, gt=0, le=600)
     sweep_deadline_seconds: float = Field(30.0, gt=0, le=600)
+    resolve_deadline_seconds: float = Field(60.0, gt=0, le=600)
+    guard_deadline_seconds: float = Field(60.0, gt=0, le=600)
     visibility_timeout_seconds: int = Field(120, ge=5)
     worker_concurrency: int = Field(8, ge=1, le=64)
 
@@ -128,7 +131,12 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _together(self) -> Settings:
-        longest = max(self.analyze_deadline_seconds, self.sweep_deadline_seconds)
+        longest = max(
+            self.analyze_deadline_seconds,
+            self.sweep_deadline_seconds,
+            self.resolve_deadline_seconds,
+            self.guard_deadline_seconds,
+        )
         if self.visibility_timeout_seconds <= longest:
             raise ValueError(
                 f"VISIBILITY_TIMEOUT_SECONDS ({self.visibility_timeout_seconds}) must be greater than the longest "
@@ -162,6 +170,14 @@ class Settings(BaseSettings):
             return bool(self.upbit_access_key.get_secret_value())
         has_kis = bool(self.kis_account.get_secret_value())
         return has_kis if market == "kis" else has_kis and self.us_orders == "kis"
+
+    def account(self, market: str) -> str:
+        """Which account the market's orders go to, by a name that gives away neither number nor key."""
+        if not self.live(market):
+            return "paper"
+        secret = self.upbit_access_key if market == "upbit" else self.kis_account
+        environment = "" if market == "upbit" else f"{self.kis_environment}:"
+        return f"live:{environment}{hashlib.sha256(secret.get_secret_value().encode()).hexdigest()[:12]}"
 
     @property
     def broker_url(self) -> str:

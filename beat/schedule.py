@@ -10,6 +10,8 @@ from celery.schedules import crontab, schedule
 from settings import MARKETS, Settings
 
 HEARTBEAT_SECONDS = 30
+# a look at the orders that was not taken for so many periods is worth no more than the next one
+MISSED_PERIODS = 3
 # A sweep that only ever runs at start has no period to expire after.
 START_ONLY_EXPIRES_SECONDS = 3_600
 
@@ -33,7 +35,8 @@ def sweep_entries(settings: Settings) -> dict[str, Entry]:
 
 
 def static_schedule(settings: Settings) -> dict[str, Entry]:
-    """What the beat fires: a sweep per market, unless its period is 0, and a heartbeat through each queue."""
+    """What the beat fires: a sweep per market, unless its period is 0, a heartbeat through each queue, and
+    what watches orders and positions."""
     entries = {
         name: entry for name, entry in sweep_entries(settings).items() if settings.sweep_minutes(entry["args"][0])
     }
@@ -45,7 +48,42 @@ def static_schedule(settings: Settings) -> dict[str, Entry]:
                 "args": (market,),
                 "options": {"queue": market, "expires": HEARTBEAT_SECONDS},
             }
-    return entries
+            entries |= orders_entries(settings, market)
+    served = next((market for market in MARKETS if settings.symbols(market)), None)
+    return entries if served is None else entries | report_entries(served)
+
+
+def orders_entries(settings: Settings, market: str) -> dict[str, Entry]:
+    """What watches the orders and positions of one market, in a queue of its own: no sweep is in its way."""
+    periods = {"resolve": ("tasks.orders.resolve", settings.resolve_seconds)}
+    periods["guard"] = ("tasks.guard.guard", settings.guard_seconds)
+    return {
+        f"{name}-{market}": {
+            "task": task,
+            "schedule": schedule(timedelta(seconds=seconds)),
+            "args": (market,),
+            "options": {"queue": orders_queue(market), "expires": seconds * MISSED_PERIODS},
+        }
+        for name, (task, seconds) in periods.items()
+    }
+
+
+def report_entries(market: str) -> dict[str, Entry]:
+    """The profit of the last day and week; asked for every hour, made once, so that none is missed for a pause."""
+    return {
+        f"profit-{period}": {
+            "task": "tasks.reports.profit",
+            "schedule": crontab(minute=str(minute)),
+            "args": (period,),
+            "options": {"queue": orders_queue(market), "expires": 3_600},
+        }
+        for period, minute in (("day", 5), ("week", 10))
+    }
+
+
+def orders_queue(market: str) -> str:
+    """The queue beside a market's own; its workers serve both."""
+    return f"{market}.orders"
 
 
 def every(minutes: int) -> schedule:

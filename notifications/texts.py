@@ -27,6 +27,7 @@ STATE_EMOJI = {
     OrderState.THROTTLED: "⏳",
     OrderState.UNKNOWN: "❓",
 }
+UNFILLED = (OrderState.PARTLY_FILLED, OrderState.CANCELLED)
 GRADES = {"high": 0, "medium": 1, "low": 2}
 
 REASONS_SHOWN = 3
@@ -52,6 +53,16 @@ class Links:
 
 
 NO_LINKS = Links()
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How to tell: in which language, of which mode of trading, with which trace and where to look it up."""
+
+    words: Words
+    mode: Mode = "paper"
+    links: Links = NO_LINKS
+    trace_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +95,7 @@ def analysis_complete(
 ) -> Message:
     """An analysis is done: what it proposes, how sure it is, and why."""
     grade = words.grades[GRADES[confidence_range(analysis.confidence)]]
-    text = _head(words, f"{DECISION_EMOJI[analysis.decision]} {words.analysis_title}", analysis.at, instrument, mode)
+    text = head(words, f"{DECISION_EMOJI[analysis.decision]} {words.analysis_title}", analysis.at, instrument, mode)
     text.line(words.model, analysis.model)
     text.line(words.price, words.money(analysis.price, instrument.currency)).add("\n")
     text.line(words.decision, words.decisions[analysis.decision])
@@ -100,7 +111,7 @@ def analysis_complete(
     text.add("\n")
     if analysis_id:
         text.line(words.analysis_id, analysis_id, "code")
-    return _traced(words, text, trace_id, links).message(Priority.NORMAL, Chat.TRADE)
+    return traced(words, text, trace_id, links).message(Priority.NORMAL, Chat.TRADE)
 
 
 def order(
@@ -115,20 +126,27 @@ def order(
     links: Links = NO_LINKS,
 ) -> Message:
     """What came of an order: accepted, filled, partly filled, cancelled, rejected or not known."""
-    title = words.titles[placement.state].format(side=words.sides[intent.side])
+    filled = sum((fill.quantity for fill in placement.fills), Decimal(0))
+    ended_in_part = placement.state is OrderState.CANCELLED and filled > 0
+    title = words.cancelled_part_title if ended_in_part else words.titles[placement.state]
+    title = title.format(side=words.sides[intent.side])
     emoji = STATE_EMOJI.get(placement.state, SIDE_EMOJI[intent.side])
     currency = intent.currency
-    text = _head(words, f"{emoji} {title}", at, instrument, mode)
+    text = head(words, f"{emoji} {title}", at, instrument, mode)
     text.line(words.order, f"{quantity(intent.quantity)} × {words.money(intent.price, currency)}")
     if placement.fills:
         _fills(words, text, placement.fills, currency)
-    filled = sum((fill.quantity for fill in placement.fills), Decimal(0))
-    if filled < intent.quantity and placement.state in (OrderState.PARTLY_FILLED, OrderState.CANCELLED):
-        text.line(words.unfilled, quantity(intent.quantity - filled))
+    elif placement.state is OrderState.ACCEPTED:
+        value = intent.quantity * intent.price
+        text.line(words.total, words.money(value, currency))
+        text.line(words.expected_fee, words.money(value * instrument.fee_rate, currency))
+    if filled < intent.quantity and placement.state in UNFILLED:
+        label = words.resting if placement.state is OrderState.PARTLY_FILLED else words.unfilled
+        text.line(label, quantity(intent.quantity - filled))
     if placement.reason:
         text.line(words.reason, cut(placement.reason, REASON_LIMIT))
     text.add("\n").line(words.order_id, intent.client_order_id, "code")
-    return _traced(words, text, trace_id, links).message(Priority.HIGH, Chat.TRADE)
+    return traced(words, text, trace_id, links).message(Priority.HIGH, Chat.TRADE)
 
 
 def insufficient_cash(
@@ -145,20 +163,20 @@ def insufficient_cash(
 ) -> Message:
     """An order was not placed because the free cash does not cover it; both amounts are shown."""
     title = words.insufficient_title.format(side=words.sides[side])
-    text = _head(words, f"❌ {title}", at, instrument, mode)
+    text = head(words, f"❌ {title}", at, instrument, mode)
     text.line(words.reason, words.insufficient_reason)
     if have is not None and need is not None:
         balance, needed = (words.money(amount, instrument.currency) for amount in (have, need))
         text.add(words.cash + ":", "bold").add(f" {balance} / ").add(words.needed + ":", "bold").add(f" {needed}\n")
     text.add("\n")
-    return _traced(words, text, trace_id, links).message(Priority.HIGH, Chat.TRADE)
+    return traced(words, text, trace_id, links).message(Priority.HIGH, Chat.TRADE)
 
 
 def error(words: Words, failure: Failure, *, links: Links = NO_LINKS) -> Message:
     """A failure: what, where, in which trace, and the last frames of its stack."""
     critical = failure.level == "CRITICAL"
     text = Text().add(f"{'🔴' if critical else '⚠️'} {failure.level}: {cut(failure.error_type, CONTEXT_LIMIT)}", "bold")
-    text.add(f"\n🕒 {_time(failure.at)}\n\n")
+    text.add(f"\n🕒 {shown_time(failure.at)}\n\n")
     text.add(words.message + ":", "bold").add("\n")
     text.add(cut(failure.error.strip() or "-", ERROR_MESSAGE_LIMIT), "pre").add("\n\n")
     text.add(words.context + ":", "bold").add("\n")
@@ -193,8 +211,9 @@ def with_count(words: Words, message: Message, occurrences: int, first: datetime
     return replace(message, text=f"{message.text}\n\n{counted}", entities=entities)
 
 
-def _head(words: Words, title: str, at: datetime, instrument: Instrument, mode: Mode) -> Text:
-    text = Text().add(title, "bold").add(f"\n🕒 {_time(at)}\n\n")
+def head(words: Words, title: str, at: datetime, instrument: Instrument, mode: Mode) -> Text:
+    """The lines every message about an instrument begins with."""
+    text = titled(title, at)
     name = f"{cut(instrument.name, CONTEXT_LIMIT)} ({instrument.symbol})" if instrument.name else instrument.symbol
     kind = words.markets.get(instrument.asset_type, instrument.asset_type)
     return text.line(words.name, name).line(words.market, f"{kind} ({instrument.market}, {words.modes[mode]})")
@@ -216,7 +235,13 @@ def _fills(words: Words, text: Text, fills: Sequence[Fill], currency: str) -> No
         text.add(f"  {words.more_fills.format(n=len(fills) - FILLS_SHOWN)}\n")
 
 
-def _traced(words: Words, text: Text, trace_id: str, links: Links) -> Text:
+def titled(title: str, at: datetime) -> Text:
+    """The lines every message begins with."""
+    return Text().add(title, "bold").add(f"\n🕒 {shown_time(at)}\n\n")
+
+
+def traced(words: Words, text: Text, trace_id: str, links: Links) -> Text:
+    """The text with its trace at the end, if there is one."""
     if trace_id:
         text.line(words.trace, trace_id, "code")
         if links.trace(trace_id):
@@ -224,5 +249,6 @@ def _traced(words: Words, text: Text, trace_id: str, links: Links) -> Text:
     return text
 
 
-def _time(at: datetime) -> str:
+def shown_time(at: datetime) -> str:
+    """An aware time as people in Korea read it."""
     return f"{at.astimezone(KST):%Y-%m-%d %H:%M:%S} KST"

@@ -1,44 +1,24 @@
-"""Analyses and orders to the trade chat. Each has its own fingerprint, so a redelivered task tells nothing twice."""
+"""Analyses, orders and profit to the trade chat. Each has its own fingerprint, so a task that is delivered again tells
+nothing twice."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from uuid import UUID
 
-from redis.asyncio import Redis
-
-from notifications import texts
-from notifications.alert import ONCE_WINDOW_SECONDS, Alert, Kind, current_traceparent
-from notifications.ledger import Ledger, Recorded
-from notifications.message import Message
-from notifications.texts import NO_LINKS, Links
-from notifications.words import Language, Mode, quantity, words
+from notifications import ladder_texts, profit_texts, texts
+from notifications.ledger import Recorded
+from notifications.risk_notices import RiskNotices
+from notifications.words import quantity
 from telemetry.trace_ids import current_trace_id
-from trading.decision import Skip
+from trading.reports import ProfitReport
 from trading.types import Analysis, Instrument, OrderIntent, Placement, Side
 
 
-class TradeNotifier:
-    """Records trade messages over a Redis client that stays the caller's to close.
-
-    No method raises for Redis: a trade is not undone because it could not be told. What cannot be recorded
-    is logged and counted as lost. Each method returns None when `enabled` is false.
-    """
-
-    def __init__(
-        self,
-        redis: Redis,
-        language: Language,
-        *,
-        enabled: bool = True,
-        mode: Mode = "paper",
-        links: Links = NO_LINKS,
-    ) -> None:
-        self._ledger = Ledger(redis)
-        self._words = words(language)
-        self._enabled = enabled
-        self._mode: Mode = mode
-        self._links = links
+class TradeNotifier(RiskNotices):
+    """Everything that is told of trading; see `Teller` for what holds of all of it."""
 
     async def analysis_complete(
         self,
@@ -72,7 +52,8 @@ class TradeNotifier:
         run_id: str = "",
         trace_id: str = "",
     ) -> Recorded | None:
-        """Tell what came of an order, once per state it reaches and amount filled."""
+        """Tell what came of an order, once per state it reaches and amount filled. An order without a run (of an exit,
+        or adopted) leaves `run_id` out."""
         at = placement.fills[-1].at if placement.fills else datetime.now(UTC)
         filled = quantity(sum((fill.quantity for fill in placement.fills), Decimal(0)))
         message = texts.order(
@@ -88,36 +69,77 @@ class TradeNotifier:
         fingerprint = f"order:{run_id}:{intent.client_order_id}:{placement.state}:{filled}"
         return await self._tell("order", fingerprint, message, at, instrument.symbol)
 
-    async def insufficient_cash(
-        self, instrument: Instrument, analysis: Analysis, skip: Skip, *, run_id: str, trace_id: str = ""
+    async def ladder(
+        self,
+        instrument: Instrument,
+        side: Side,
+        rungs: Sequence[OrderIntent],
+        *,
+        analysis_id: UUID | str,
+        at: datetime | None = None,
+        trace_id: str = "",
     ) -> Recorded | None:
-        """Tell that a BUY was not placed for want of cash, with what there is and what it needs, once per run."""
+        """Tell which orders of a step the venue has accepted, once per analysis and side; nothing without one."""
+        if not rungs:
+            return None
+        now = at or datetime.now(UTC)
+        message = ladder_texts.ladder(self._style(trace_id), instrument, side, rungs, at=now)
+        return await self._tell("order", f"ladder:{analysis_id}:{side}", message, now, instrument.symbol)
+
+    async def orders_cancelled(
+        self,
+        instrument: Instrument,
+        side: Side,
+        count: int,
+        *,
+        analysis_id: UUID | str,
+        reason: str = "",
+        at: datetime | None = None,
+        trace_id: str = "",
+    ) -> Recorded | None:
+        """Tell how many resting orders were cancelled, once per `analysis_id` and side; nothing without one.
+
+        They made way for the step of that analysis or, with a `reason`, for that: then the id is of whatever the
+        cancelling belongs to, such as the order.
+        """
+        if count < 1:
+            return None
+        now = at or datetime.now(UTC)
+        message = ladder_texts.orders_cancelled(self._style(trace_id), instrument, side, count, reason=reason, at=now)
+        return await self._tell("order", f"cancelled:{analysis_id}:{side}", message, now, instrument.symbol)
+
+    async def insufficient_cash(
+        self,
+        instrument: Instrument,
+        side: Side,
+        *,
+        have: Decimal | None,
+        need: Decimal | None,
+        at: datetime,
+        run_id: str,
+        trace_id: str = "",
+    ) -> Recorded | None:
+        """Tell that an order was not placed for want of cash, with what there is and what it needs, once per run,
+        symbol and side."""
         message = texts.insufficient_cash(
             self._words,
             instrument,
-            Side.BUY,
-            have=skip.have,
-            need=skip.need,
-            at=analysis.at,
+            side,
+            have=have,
+            need=need,
+            at=at,
             trace_id=trace_id or current_trace_id(),
             mode=self._mode,
             links=self._links,
         )
-        fingerprint = f"insufficient_cash:{run_id}:{instrument.symbol}"
-        return await self._tell("insufficient_cash", fingerprint, message, analysis.at, instrument.symbol)
+        fingerprint = f"insufficient_cash:{run_id}:{instrument.symbol}:{side}"
+        return await self._tell("insufficient_cash", fingerprint, message, at, instrument.symbol)
 
-    async def _tell(self, kind: Kind, fingerprint: str, message: Message, at: datetime, symbol: str) -> Recorded | None:
-        if not self._enabled:
-            return None
-        return await self._ledger.record(
-            Alert(
-                fingerprint=fingerprint,
-                kind=kind,
-                message=message.redacted(()),
-                at=at,
-                symbol=symbol,
-                traceparent=current_traceparent(),
-                window_seconds=ONCE_WINDOW_SECONDS,
-                once=True,
-            )
-        )
+    async def profit_report(
+        self, report: ProfitReport, *, at: datetime | None = None, trace_id: str = ""
+    ) -> Recorded | None:
+        """Tell what a day or a week earned, once per period."""
+        now = at or datetime.now(UTC)
+        message = profit_texts.profit_report(self._style(trace_id), report, at=now)
+        fingerprint = f"profit:{report.period}:{report.starts_at.astimezone(UTC).isoformat()}"
+        return await self._tell("order", fingerprint, message, now, "")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
+from notifications.profit_words import PROFIT_EN, PROFIT_KO, ProfitWords
+from notifications.risk_words import RISK_EN, RISK_KO, RiskWords
 from trading.types import Decision, OrderState, Side
 
 Language = Literal["ko", "en"]
@@ -15,7 +17,7 @@ Mode = Literal["paper", "live"]
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """One language. `titles` and `insufficient` hold `{side}`, `repeated` `{n}` and `{at}`."""
+    """One language. `titles` and `insufficient_title` hold `{side}`, `repeated` `{n}` and `{at}`."""
 
     analysis_title: str
     name: str
@@ -34,6 +36,12 @@ class Words:
     total: str
     fee: str
     unfilled: str
+    resting: str
+    expected_fee: str
+    rungs_title: str
+    cancelled_part_title: str
+    cancelled_orders_title: str
+    cancelled_orders_reason: str
     reason: str
     order_id: str
     fill_line: str
@@ -59,6 +67,8 @@ class Words:
     decisions: Mapping[Decision, str]
     grades: tuple[str, str, str]
     titles: Mapping[OrderState, str]
+    risk: RiskWords
+    profit: ProfitWords
 
     def money(self, amount: Decimal, currency: str) -> str:
         """An amount in its own currency: whole won, dollars with cents, more digits below 1,000 won or a dollar."""
@@ -68,6 +78,16 @@ class Words:
         if currency == "USD":
             return f"{sign}${size:,.2f}" if size >= 1 or not size else f"{sign}${_figure(size, 6)}"
         return f"{sign}{_figure(size, 8)} {currency}"
+
+    def amount(self, value: Decimal, currency: str, *, signed: bool = False) -> str:
+        """A sum of money as accounts show it: whole won, dollars with cents. `signed` marks a gain with "+"."""
+        places = {"KRW": 0, "USD": 2}.get(currency, 8)
+        rounded = round(value, places)
+        size = f"{abs(rounded):,.{places}f}"
+        sign = "-" if rounded < 0 else "+" if signed and rounded > 0 else ""
+        if currency == "KRW":
+            return sign + self.won.format(amount=size)
+        return f"{sign}${size}" if currency == "USD" else f"{sign}{_figure(abs(rounded), places)} {currency}"
 
 
 def quantity(amount: Decimal) -> str:
@@ -103,6 +123,12 @@ KO = Words(
     total="총 금액",
     fee="수수료",
     unfilled="미체결",
+    resting="대기 수량",
+    expected_fee="예상 수수료",
+    rungs_title="{side} 주문 접수: {n}건, 합계 {total}",
+    cancelled_part_title="{side} 주문 일부 체결 후 취소",
+    cancelled_orders_title="{side} 주문 취소: {n}건",
+    cancelled_orders_reason="새 분석에 따라 대기 주문을 거두었습니다",
     reason="이유",
     order_id="주문 ID",
     fill_line="가격: {price} × 수량: {quantity}",
@@ -139,6 +165,8 @@ KO = Words(
         OrderState.CANCELLED: "{side} 주문 취소",
         OrderState.NOT_CREATED: "{side} 주문 미생성",
     },
+    risk=RISK_KO,
+    profit=PROFIT_KO,
 )
 
 EN = Words(
@@ -159,6 +187,12 @@ EN = Words(
     total="Total",
     fee="Fee",
     unfilled="Not filled",
+    resting="Still resting",
+    expected_fee="Expected fee",
+    rungs_title="{side} orders accepted: {n}, total {total}",
+    cancelled_part_title="{side} order cancelled after a part was filled",
+    cancelled_orders_title="{side} orders cancelled: {n}",
+    cancelled_orders_reason="resting orders make way for a new analysis",
     reason="Reason",
     order_id="Order ID",
     fill_line="price {price} × quantity {quantity}",
@@ -195,4 +229,6 @@ EN = Words(
         OrderState.CANCELLED: "{side} order cancelled",
         OrderState.NOT_CREATED: "{side} order not created",
     },
+    risk=RISK_EN,
+    profit=PROFIT_EN,
 )

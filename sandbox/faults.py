@@ -10,24 +10,31 @@ from typing import Any, Protocol
 from aiohttp import web
 
 SERVICES = ("upbit", "kis", "yahoo", "telegram", "otlp")
-KINDS = ("hang", "slow", "error", "throttle", "html", "close", "candles", "token", "order")
+KINDS = ("hang", "slow", "error", "throttle", "html", "close", "candles", "token", "order", "cancel")
 VARIANTS = ("nan", "zero", "negative", "few")
 FEW = 3
 # What happens to an order at Upbit: its reply is lost in some way after it was created ("late": and reads find it
 # only after `seconds`, "doubled": it came twice), it waits for `seconds` before it is matched ("resting"), half of it
-# trades ("partial"), or its identifier is burnt and nothing is created ("burnt").
+# trades ("partial", the rest of one that may rest at the next price that reaches it), or its identifier is burnt and
+# nothing is created ("burnt").
 ORDER_VARIANTS = (
     "lost_reply", "reset", "error", "html", "garbled", "blocked", "late", "doubled", "resting", "partial", "burnt",
 )  # fmt: skip
+# What happens to a cancellation at Upbit: its reply is lost in some way after it was done, it is taken and done only
+# after `seconds` ("slow"), or the rest of the order trades right before it ("filled").
+CANCEL_VARIANTS = ("lost_reply", "reset", "error", "html", "garbled", "blocked", "slow", "filled")
 
 # the kinds that spoil one sort of answer only: (service, part of the path)
 _APPLIES_TO = {
     "candles": (("upbit", "/candles/"), ("kis", "itemchartprice"), ("yahoo", "/finance/chart/")),
     "token": (("kis", "/oauth2/tokenP"),),
     "order": (("upbit", "/v1/orders"),),
+    "cancel": (("upbit", "/v1/order"),),
 }
-_DEFAULT_SECONDS = {"hang": 60.0, "slow": 1.0, "order": 1.0}
-_VARIANTS_OF = {"candles": VARIANTS, "order": ORDER_VARIANTS}
+_DEFAULT_SECONDS = {"hang": 60.0, "slow": 1.0, "order": 1.0, "cancel": 1.0}
+_VARIANTS_OF = {"candles": VARIANTS, "order": ORDER_VARIANTS, "cancel": CANCEL_VARIANTS}
+# the paths that are not those of the parts above, which they contain
+_EXACTLY = {("upbit", "order"): "/v1/orders", ("upbit", "cancel"): "/v1/order"}
 
 # where a handler that serves candles finds how to spoil them
 SPOIL = web.RequestKey("spoil", str)
@@ -74,14 +81,19 @@ class Fault:
             return False
         if any(wanted is not None and wanted not in subjects for wanted in (self.symbol, self.chat_id)):
             return False
-        if self.kind == "order" and path != "/v1/orders":
-            # the lists below that path place no order
+        if path != _EXACTLY.get((service, self.kind), path):
             return False
         applies = _APPLIES_TO.get(self.kind)
         return applies is None or any(service == owner and part in path for owner, part in applies)
 
+    def pass_over(self) -> None:
+        """Take back that it hit a request it is not for."""
+        self.hits -= 1
+        if self.left is not None:
+            self.left += 1
 
-# where the handler that takes an order finds what is to happen to it
+
+# where the handler that takes an order, or its cancellation, finds what is to happen to it
 ORDER_FAULT = web.RequestKey("order_fault", Fault)
 
 
@@ -146,7 +158,11 @@ async def carry_out(
                 {"error_description": "접근토큰 발급 잠시 후 다시 시도하세요(1분당 1회)", "error_code": "EGW00133"},
                 status=403,
             )
-        case "order":
+        case "cancel" if request.method != "DELETE":
+            # an order is read at the same path
+            fault.pass_over()
+            return await answer()
+        case "order" | "cancel":
             request[ORDER_FAULT] = fault
             return await answer()
         case _:

@@ -64,6 +64,7 @@ async def store(
             indicators=to_json(indicators),
             at=analysis.at,
             trace_id=trace_id,
+            rejected_by=analysis.rejected_by,
             **bounds,
         )
         .on_conflict_do_nothing(index_elements=[analyses.c.run_id, analyses.c.symbol])
@@ -106,6 +107,19 @@ async def last_prices(engine: AsyncEngine, market: str) -> dict[str, Decimal]:
         return {row.symbol: row.price for row in await connection.execute(statement)}
 
 
+async def last_atr(engine: AsyncEngine, market: str, symbol: str) -> Decimal | None:
+    """The average true range at the newest analysis of a symbol, in its currency; None where there is none."""
+    statement = (
+        select(analyses.c.indicators["atr"].astext)
+        .where(analyses.c.market == market, analyses.c.symbol == symbol)
+        .order_by(analyses.c.at.desc())
+        .limit(1)
+    )
+    async with engine.connect() as connection:
+        found = await connection.scalar(statement)
+    return None if found is None else Decimal(found)
+
+
 def _read(row: RowMapping, *, fresh: bool = False) -> StoredAnalysis:
     ranges = {name: PriceRange(row[f"{name}_min"], row[f"{name}_max"]) for name in _RANGES}
     analysis = Analysis(
@@ -116,6 +130,7 @@ def _read(row: RowMapping, *, fresh: bool = False) -> StoredAnalysis:
         model=row["model"],
         price=row["price"],
         at=row["at"],
+        rejected_by=row["rejected_by"],
     )
     return StoredAnalysis(
         id=row["id"],

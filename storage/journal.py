@@ -14,7 +14,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.plain import to_json
 from storage.tables import fills, order_events, orders
-from trading.types import Fill, OrderIntent, OrderState, Side
+from trading.types import Fill, OrderIntent, OrderState, Side, TimeInForce
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an order comes from: an analysis of a run, an exit, or the venue, where somebody else had placed it."""
+
+    analysis_id: UUID | None = None
+    run_id: UUID | None = None
+    exit_id: UUID | None = None
+    adopted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +34,8 @@ class JournalOrder:
     id: UUID
     intent: OrderIntent
     state: OrderState
-    analysis_id: UUID
-    run_id: UUID
+    origin: Origin
+    leg: int
     venue_order_id: str | None
     reason: str | None
     trace_id: str | None
@@ -33,6 +43,11 @@ class JournalOrder:
     created_at: datetime
     updated_at: datetime
     fills: tuple[Fill, ...] = ()
+
+    @property
+    def remaining(self) -> Decimal:
+        """Units that have not traded."""
+        return self.intent.quantity - self.filled_quantity
 
 
 async def read(connection: AsyncConnection, *wanted: ColumnElement[bool]) -> list[JournalOrder]:
@@ -55,13 +70,14 @@ def _order(row: Row[tuple[object, ...]], executed: tuple[Fill, ...]) -> JournalO
         quantity=row.quantity,
         price=row.price,
         currency=row.currency,
+        time_in_force=TimeInForce(row.time_in_force),
     )
     return JournalOrder(
         id=row.id,
         intent=intent,
         state=OrderState(row.state),
-        analysis_id=row.analysis_id,
-        run_id=row.run_id,
+        origin=Origin(row.analysis_id, row.run_id, row.exit_id, row.adopted),
+        leg=row.leg,
         venue_order_id=row.venue_order_id,
         reason=row.reason,
         trace_id=row.trace_id,

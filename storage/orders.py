@@ -6,49 +6,47 @@ change of state without an event. Each function is one transaction of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, select, update
+from sqlalchemy import ColumnElement, Row, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.errors import Contradiction, NotFound, SymbolBlocked, refusal
-from storage.journal import JournalOrder, read, tell
-from storage.tables import fills, orders
-from trading.orders import TRANSITIONS, UNPROVEN
-from trading.types import Fill, OrderIntent, OrderState, Placement
-
-# accepted counts too: an immediate-or-cancel order has an end, and the venue has not told it yet
-UNSETTLED = UNPROVEN | {OrderState.ACCEPTED}
+from storage.journal import JournalOrder, Origin, read, tell
+from storage.tables import fills, order_events, orders
+from trading.orders import RESTING, TRANSITIONS, UNPROVEN
+from trading.types import Fill, OpenOrder, OrderIntent, OrderState, Placement, TimeInForce
 
 # for these any sign of life at the venue is news: an order that trades while the journal thinks it does not
 _NEVER_TRADED = {OrderState.REJECTED, OrderState.THROTTLED, OrderState.NOT_CREATED}
 
 
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """Looks at the venue that found no such order, and seconds from its sending to the last of them."""
+
+    looks: int
+    seconds: float
+
+
 async def plan(
-    engine: AsyncEngine, intent: OrderIntent, *, analysis_id: UUID, run_id: UUID, trace_id: str | None = None
+    engine: AsyncEngine, intent: OrderIntent, *, origin: Origin, leg: int = 1, trace_id: str | None = None
 ) -> JournalOrder:
     """Commit the intent before anything is sent. The same client order id again returns the first order,
     whose quantity and price stand: send `.intent`, not what was computed anew.
 
-    Raises `Contradiction` if that id belongs to another symbol, side or analysis.
+    Raises `Contradiction` if that id belongs to another symbol, side or origin.
     """
     statement = (
         insert(orders)
         .values(
-            client_order_id=intent.client_order_id,
-            analysis_id=analysis_id,
-            run_id=run_id,
-            market=intent.market,
-            symbol=intent.symbol,
-            side=intent.side.value,
-            quantity=intent.quantity,
-            price=intent.price,
-            currency=intent.currency,
-            state=OrderState.PLANNED.value,
+            **_columns(intent, origin),
+            leg=leg,
             trace_id=trace_id,
         )
         .on_conflict_do_nothing(index_elements=[orders.c.client_order_id])
@@ -59,13 +57,58 @@ async def plan(
         if order_id is not None:
             await tell(connection, order_id, None, OrderState.PLANNED, trace_id)
         order = (await read(connection, orders.c.client_order_id == intent.client_order_id))[0]
-    first = (order.intent.market, order.intent.symbol, order.intent.side, order.analysis_id, order.run_id)
-    if first != (intent.market, intent.symbol, intent.side, analysis_id, run_id):
+    first = (order.intent.market, order.intent.symbol, order.intent.side, order.origin)
+    if first != (intent.market, intent.symbol, intent.side, origin):
         raise Contradiction(
             f"client order id {intent.client_order_id} is a {order.intent.side} of {order.intent.symbol} "
-            f"of analysis {order.analysis_id} already"
+            f"of another decision already"
         )
     return order
+
+
+async def adopt(engine: AsyncEngine, market: str, found: OpenOrder, trace_id: str | None = None) -> JournalOrder | None:
+    """Take an order of the venue that nobody here sent into the journal, as accepted; None where it is known.
+
+    What it has traded already is told by the next look at it. Raises `SymbolBlocked` while an order of its symbol
+    and side is unproven: that one may be it.
+    """
+    client_order_id = found.client_order_id or f"adopted-{market}-{found.venue_order_id}"
+    known = (orders.c.market == market) & (
+        (orders.c.venue_order_id == found.venue_order_id) | (orders.c.client_order_id == client_order_id)
+    )
+    intent = OrderIntent(
+        client_order_id,
+        market,
+        found.symbol,
+        found.side,
+        found.quantity,
+        found.price,
+        found.currency,
+        TimeInForce.GTC,
+    )
+    try:
+        async with engine.begin() as connection:
+            if await connection.scalar(select(orders.c.id).where(known)) is not None:
+                return None
+            statement = insert(orders).values(**_columns(intent, Origin(adopted=True)), trace_id=trace_id)
+            order_id = await connection.scalar(statement.on_conflict_do_nothing().returning(orders.c.id))
+            if order_id is None:
+                return None
+            await tell(connection, order_id, None, OrderState.PLANNED, trace_id, {"adopted": True})
+            sending = update(orders).where(orders.c.id == order_id).values(state=OrderState.SENDING.value)
+            await connection.execute(sending)
+            await tell(connection, order_id, OrderState.PLANNED, OrderState.SENDING, trace_id)
+            accepted = Placement(found.venue_order_id, OrderState.ACCEPTED)
+            return await _record(connection, order_id, accepted, trace_id)
+    except IntegrityError as error:
+        # between the two looks at the journal the run that had sent it wrote its number down
+        if refusal(error) == "uq_orders_venue_order_id":
+            return None
+        if refusal(error) != "uq_orders_unproven":
+            raise
+        raise SymbolBlocked(
+            f"{market} {found.symbol}: order {found.venue_order_id} of the venue may be one that is unproven"
+        ) from None
 
 
 async def claim(engine: AsyncEngine, order_id: UUID, *, trace_id: str | None = None) -> bool:
@@ -140,24 +183,49 @@ async def for_analysis(engine: AsyncEngine, analysis_id: UUID) -> list[JournalOr
     return await _find(engine, orders.c.analysis_id == analysis_id)
 
 
-async def unsettled(engine: AsyncEngine, market: str, symbol: str) -> list[JournalOrder]:
-    """The orders of a symbol the venue still has to speak about (sending, unknown, accepted), oldest first.
-    While there is one, nothing new is bought in that symbol."""
-    wanted = [state.value for state in UNSETTLED]
-    return await _find(engine, orders.c.market == market, orders.c.symbol == symbol, orders.c.state.in_(wanted))
+async def for_exit(engine: AsyncEngine, exit_id: UUID) -> list[JournalOrder]:
+    """The orders an exit led to, oldest first."""
+    return await _find(engine, orders.c.exit_id == exit_id)
 
 
-async def open_in_state(
-    engine: AsyncEngine, *states: OrderState, market: str | None = None, before: datetime | None = None
-) -> list[JournalOrder]:
-    """The orders that stand in one of `states`, of one market or all, last changed before `before` if given
-    (leave those alone that another task is just sending); oldest first."""
-    wanted: list[ColumnElement[bool]] = [orders.c.state.in_([state.value for state in states])]
-    if market is not None:
-        wanted.append(orders.c.market == market)
-    if before is not None:
-        wanted.append(orders.c.updated_at < before)
-    return await _find(engine, *wanted)
+async def planned(engine: AsyncEngine, market: str, symbol: str) -> list[JournalOrder]:
+    """The orders of a symbol that nobody has begun to send, oldest first."""
+    return await _open(engine, [OrderState.PLANNED], market, symbol)
+
+
+async def left_planned(engine: AsyncEngine, market: str, seconds: float) -> list[JournalOrder]:
+    """The orders of a market that were planned more than `seconds` ago and that nobody has begun to send."""
+    return await _find(
+        engine,
+        orders.c.market == market,
+        orders.c.state == OrderState.PLANNED.value,
+        orders.c.created_at < func.now() - timedelta(seconds=seconds),
+    )
+
+
+async def unproven(engine: AsyncEngine, market: str, symbol: str | None = None) -> list[JournalOrder]:
+    """The orders that may or may not exist at the venue (sending, unknown), oldest first."""
+    return await _open(engine, UNPROVEN, market, symbol)
+
+
+async def resting(engine: AsyncEngine, market: str, symbol: str | None = None) -> list[JournalOrder]:
+    """The orders that may still trade (accepted, partly filled), oldest first."""
+    return await _open(engine, RESTING, market, symbol)
+
+
+async def missed(engine: AsyncEngine, order: JournalOrder, trace_id: str | None = None) -> Missed:
+    """Write down that a look at the venue found no such order, and return all such looks at it until now.
+
+    Only of an `unknown` order: PostgreSQL refuses the event otherwise (`IntegrityError`).
+    """
+    unknown, event = OrderState.UNKNOWN, order_events.c
+    of_order = event.order_id == order.id
+    async with engine.begin() as connection:
+        await tell(connection, order.id, unknown, unknown, trace_id, {"look": "absent"})
+        looks = select(func.count()).where(of_order, event.payload["look"].astext == "absent")
+        since = select(func.min(event.at)).where(of_order, event.to_state == OrderState.SENDING.value)
+        seconds = select(func.extract("epoch", func.clock_timestamp() - since.scalar_subquery()))
+        return Missed(await connection.scalar(looks) or 0, float(await connection.scalar(seconds) or 0))
 
 
 async def _record(
@@ -246,6 +314,36 @@ async def _add_fills(connection: AsyncConnection, row: Row[tuple[object, ...]], 
         if foreign is not None:
             raise Contradiction(f"trade {foreign} of {row.market} belongs to another order than {row.client_order_id}")
     return len(added)
+
+
+def _columns(intent: OrderIntent, origin: Origin) -> dict[str, object]:
+    return {
+        "client_order_id": intent.client_order_id,
+        "analysis_id": origin.analysis_id,
+        "run_id": origin.run_id,
+        "exit_id": origin.exit_id,
+        "adopted": origin.adopted,
+        "market": intent.market,
+        "symbol": intent.symbol,
+        "side": intent.side.value,
+        "quantity": intent.quantity,
+        "price": intent.price,
+        "currency": intent.currency,
+        "time_in_force": intent.time_in_force.value,
+        "state": OrderState.PLANNED.value,
+    }
+
+
+async def _open(
+    engine: AsyncEngine, states: Iterable[OrderState], market: str, symbol: str | None
+) -> list[JournalOrder]:
+    wanted: list[ColumnElement[bool]] = [
+        orders.c.market == market,
+        orders.c.state.in_([state.value for state in states]),
+    ]
+    if symbol is not None:
+        wanted.append(orders.c.symbol == symbol)
+    return await _find(engine, *wanted)
 
 
 async def _find(engine: AsyncEngine, *wanted: ColumnElement[bool]) -> list[JournalOrder]:

@@ -7,11 +7,12 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import Row, Select, func, select, union_all
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.tables import paper_accounts, portfolio_snapshots
+from trading.breaker import Equity
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,17 @@ async def opening(engine: AsyncEngine) -> dict[str, Opening]:
     async with engine.connect() as connection:
         rows = (await connection.execute(statement)).all()
     return {row.market: Opening(row.currency, row.total) for row in rows}
+
+
+async def equity(engine: AsyncEngine, market: str, since: datetime) -> list[Equity]:
+    """What a market's account was worth after `since`, in order of time, led by the last snapshot not after it."""
+    table = portfolio_snapshots
+    of_market = select(table.c.at, table.c.total).where(table.c.market == market)
+    before = of_market.where(table.c.at <= since).order_by(table.c.at.desc()).limit(1).subquery()
+    after = of_market.where(table.c.at > since).subquery()
+    statement = union_all(select(before), select(after)).order_by("at")
+    async with engine.connect() as connection:
+        return [Equity(row.at, row.total) for row in await connection.execute(statement)]
 
 
 def _one_per_market(*, newest: bool) -> Select[tuple[object, ...]]:

@@ -10,7 +10,8 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from storage.tables import analyses, orders, run_symbols, runs
+from storage.tables import analyses, orders, risk_exits, run_symbols, runs
+from trading.exits import ExitKind
 from trading.types import Decision, OrderState, Side
 
 
@@ -63,6 +64,24 @@ class OrderRow:
     updated_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class ExitRow:
+    """An exit as it stands; `ended_at` and `outcome` are None while it is open. Prices in the symbol's currency."""
+
+    id: UUID
+    market: str
+    symbol: str
+    kind: ExitKind
+    quantity: Decimal
+    price: Decimal
+    trigger_price: Decimal
+    average_price: Decimal
+    reason: str
+    at: datetime
+    ended_at: datetime | None
+    outcome: str | None
+
+
 async def recent_runs(engine: AsyncEngine, limit: int = 10) -> list[RunRow]:
     """The runs opened last, newest first."""
     newest = select(runs).order_by(runs.c.opened_at.desc()).limit(limit).subquery()
@@ -107,3 +126,12 @@ async def recent_orders(engine: AsyncEngine, limit: int = 20) -> list[OrderRow]:
     async with engine.connect() as connection:
         rows = (await connection.execute(statement)).mappings()
         return [OrderRow(**{**row, "side": Side(row["side"]), "state": OrderState(row["state"])}) for row in rows]
+
+
+async def recent_exits(engine: AsyncEngine, limit: int = 20) -> list[ExitRow]:
+    """The exits begun last, newest first."""
+    names = ExitRow.__slots__
+    statement = select(*(risk_exits.c[name] for name in names)).order_by(risk_exits.c.at.desc()).limit(limit)
+    async with engine.connect() as connection:
+        rows = (await connection.execute(statement)).mappings()
+        return [ExitRow(**{**row, "kind": ExitKind(row["kind"])}) for row in rows]

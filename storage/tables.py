@@ -439,6 +439,15 @@ armings = Table(
     CheckConstraint("until >= since", name="until"),
 )
 
+# whose journal this database is: a market's orders, fills and snapshots are of one account
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("market", Text, primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("since", _TIME, nullable=False, server_default=text("now()")),
+)
+
 # profit of a KST day or week, made once and told once
 pnl_reports = Table(
     "pnl_reports",

@@ -26,6 +26,20 @@ async def write(engine: AsyncEngine, state: TradingState, *, by: str) -> None:
         await connection.execute(insert(trading_states).values(values))
 
 
+async def resumed_at(engine: AsyncEngine, market: str) -> datetime | None:
+    """When a person last took back a state of the whole market, or of all markets; None if never."""
+    table = trading_states
+    statement = (
+        select(table.c.at)
+        .where(table.c.state == State.ACTIVE.value, table.c.symbol.is_(None))
+        .where((table.c.market == market) | table.c.market.is_(None))
+        .order_by(table.c.seq.desc())
+        .limit(1)
+    )
+    async with engine.connect() as connection:
+        return await connection.scalar(statement)
+
+
 async def in_force(engine: AsyncEngine, now: datetime) -> list[TradingState]:
     """The newest row of every scope that is not `active` and has not expired at `now`, the oldest first."""
     table = trading_states

@@ -5,12 +5,14 @@ from __future__ import annotations
 from celery import Celery
 from kombu import Queue
 
-from beat.schedule import static_schedule
+from beat.schedule import orders_queue, static_schedule
 from settings import MARKETS, get_settings
 
 settings = get_settings()
 
-app = Celery("autotrader", include=["tasks.analysis", "tasks.heartbeat"])
+app = Celery(
+    "autotrader", include=["tasks.analysis", "tasks.orders", "tasks.guard", "tasks.reports", "tasks.heartbeat"]
+)
 
 _REDIS_TIMEOUTS = {
     "socket_timeout": 10,
@@ -25,7 +27,7 @@ app.conf.update(
     result_backend=settings.result_backend,
     result_expires=86_400,
     # the queues of the markets; a message for none of them would be work that nobody does
-    task_queues=[Queue(market) for market in MARKETS],
+    task_queues=[Queue(name) for market in MARKETS for name in (market, orders_queue(market))],
     task_default_queue=MARKETS[0],
     task_create_missing_queues=False,
     # JSON only: a pickle in the broker would be code

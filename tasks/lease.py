@@ -33,13 +33,13 @@ class LeaseLost(Exception):
 
 
 @contextlib.asynccontextmanager
-async def symbol_lease(redis: Redis, market: str, symbol: str) -> AsyncIterator[bool]:
-    """Hold (market, symbol) inside the block. Yields False if another run kept it for `WAIT_SECONDS`.
+async def symbol_lease(redis: Redis, market: str, symbol: str, *, wait: float = WAIT_SECONDS) -> AsyncIterator[bool]:
+    """Hold (market, symbol) inside the block. Yields False if another one kept it for `wait` seconds.
 
     Raises `LeaseLost` in the block's task if the lease cannot be renewed in time.
     """
     key, token = f"autotrader:lease:{market}:{symbol}", uuid.uuid4().hex
-    if not await _acquire(redis, key, token):
+    if not await _acquire(redis, key, token, wait):
         yield False
         return
     holder = asyncio.current_task()
@@ -60,10 +60,10 @@ async def symbol_lease(redis: Redis, market: str, symbol: str) -> AsyncIterator[
             log.warning("the lease on %s %s was not released (%s); it ends by itself", market, symbol, error)
 
 
-async def _acquire(redis: Redis, key: str, token: str) -> bool:
+async def _acquire(redis: Redis, key: str, token: str, wait: float) -> bool:
     waited = 0.0
     while not await redis.set(key, token, nx=True, px=int(LEASE_SECONDS * 1000)):
-        if waited >= WAIT_SECONDS:
+        if waited >= wait:
             return False
         await asyncio.sleep(POLL_SECONDS)
         waited += POLL_SECONDS

@@ -11,22 +11,27 @@ import socket
 import sys
 import uuid
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from celery import Celery, concurrency, signals
 from celery.concurrency.thread import TaskPool as ThreadPool
 
+from beat.schedule import orders_queue
 from notifications.reporter import ErrorReporter
 from settings import MARKETS, Settings
+from storage import accounts, armings
 from storage.engine import StorageError
 from storage.redis import RedisUnavailable
+from tasks import strategies
 from tasks.reporting import report_failure
 from tasks.runs import Expired, fail
 from telemetry import celery_metrics, celery_spans, logs, setup
 from telemetry.instruments import (
     ai_decisions,
     bot_running,
+    risk_exits,
     start_at_zero,
     sweeps,
     trade_fee_krw,
@@ -34,6 +39,8 @@ from telemetry.instruments import (
     trades,
     worker_pool_size,
 )
+from trading.exits import ExitKind
+from trading.strategy import BadStrategy
 from trading.types import Decision, Side
 from workers import runtime
 
@@ -43,12 +50,14 @@ log = logging.getLogger(__name__)
 JOBS = {"tasks.analysis.analyze_and_trade": "trading_job", "tasks.analysis.sweep": "sweep_job"}
 
 EXPIRY_WRITE_SECONDS = 5.0
+START_SECONDS = 10.0
 
 
 def connect(app: Celery, settings: Settings) -> None:
     """Hook into Celery's signals. Called once, when the app is made."""
     signals.setup_logging.connect(partial(_setup_logging, settings), weak=False)
     signals.before_task_publish.connect(celery_metrics.stamp_publish_time, weak=False)
+    signals.celeryd_after_setup.connect(_serve_orders, weak=False)
     signals.worker_init.connect(partial(_start_worker, app, settings), weak=False)
     signals.worker_ready.connect(_worker_ready, weak=False)
     signals.beat_init.connect(partial(_start_beat, settings), weak=False)
@@ -83,17 +92,29 @@ def _start_worker(app: Celery, settings: Settings, sender: Any, **_: Any) -> Non
     celery_spans.instrument()
     ours = [name for name in app.tasks if name.startswith("tasks.")]
     celery_metrics.CeleryMetrics(sender.hostname, ours, JOBS).connect()
-    start_counters(settings, set(app.amqp.queues.consume_from) & set(MARKETS))
+    served = sorted(set(app.amqp.queues.consume_from) & set(MARKETS))
+    start_counters(settings, served)
     worker_pool_size.set(sender.concurrency, {"worker": sender.hostname})
     reporter = ErrorReporter(settings)
     signals.task_failure.connect(partial(report_failure, reporter, sender.hostname), weak=False)
     signals.task_revoked.connect(partial(_analysis_expired, reporter, sender.hostname), weak=False)
     try:
-        runtime.open_runtime(settings, process)
-    except (StorageError, RedisUnavailable) as error:
+        strategies.check(settings)
+        opened = runtime.open_runtime(settings, process)
+        account_of = {market: settings.account(market) for market in served}
+        opened.run(accounts.claim(opened.engine, account_of), START_SECONDS)
+        say_where_orders_go(opened, served)
+    except (StorageError, RedisUnavailable, BadStrategy) as error:
         telemetry.shutdown()
         sys.exit(f"autotrader: {error}")
     signals.worker_shutdown.connect(partial(_stop_worker, telemetry, process), weak=False)
+
+
+def _serve_orders(sender: str, instance: Any, **_: Any) -> None:
+    """Who serves a market's queue serves the one of its orders too, whichever queues were named."""
+    queues = instance.app.amqp.queues
+    for market in sorted(set(queues.consume_from) & set(MARKETS)):
+        queues.select_add(orders_queue(market))
 
 
 def start_counters(settings: Settings, markets: Iterable[str]) -> None:
@@ -102,8 +123,24 @@ def start_counters(settings: Settings, markets: Iterable[str]) -> None:
         symbols = settings.symbols(market)
         start_at_zero(sweeps, market=(market,), outcome=("published", "duplicate", "closed"))
         start_at_zero(ai_decisions, symbol=symbols, decision=[str(decision) for decision in Decision])
+        start_at_zero(risk_exits, symbol=symbols, kind=[str(kind) for kind in ExitKind])
         for counter in (trades, trade_volume_krw, trade_fee_krw):
             start_at_zero(counter, symbol=symbols, side=[str(side) for side in Side])
+
+
+def say_where_orders_go(opened: runtime.Runtime, markets: Iterable[str]) -> None:
+    """Say at start, market by market, whether orders are of paper or of money, and whether the market is armed."""
+    settings = opened.settings
+    now = datetime.now(UTC)
+    rows = opened.run(armings.in_force(opened.engine, now), START_SECONDS) if settings.trading_mode == "live" else []
+    until = {row.market: row.until for row in rows}
+    for market in markets:
+        if not settings.live(market):
+            log.info("%s: orders go to the paper account", market)
+        elif market in until:
+            log.warning("%s: LIVE orders with real money, armed until %s", market, until[market].isoformat())
+        else:
+            log.warning("%s: live, but not armed: no order is sent until `autotrader arm %s --for 8h`", market, market)
 
 
 def refuse_other_pools(pool: Any) -> None:

@@ -10,9 +10,8 @@ from datetime import UTC, datetime
 
 from opentelemetry import trace
 
-from notifications.texts import Links
-from notifications.trades import TradeNotifier
 from storage import analyses
+from tasks.desks import notifier_of
 from tasks.trade import Analysed, trade
 from telemetry.instruments import ai_decisions, analysis_duration, analysis_executions
 from telemetry.trace_ids import current_trace_id
@@ -49,14 +48,7 @@ async def analyse_and_trade(runtime: Runtime, market: str, symbol: str, run_id: 
     """
     client = await runtime.market(market)
     analysed = await resume(runtime, client, symbol, run_id) or await analyse(runtime, client, symbol, run_id)
-    settings = runtime.settings
-    notifier = TradeNotifier(
-        runtime.redis,
-        settings.notify_language,
-        enabled=settings.telegram_enabled,
-        mode=settings.trading_mode,
-        links=Links(settings.signoz_url, settings.flower_url),
-    )
+    notifier = notifier_of(runtime)
     await notifier.analysis_complete(
         analysed.instrument, analysed.analysis, run_id=str(run_id), analysis_id=str(analysed.analysis_id)
     )
@@ -82,7 +74,8 @@ async def analyse(runtime: Runtime, client: MarketData, symbol: str, run_id: uui
             data = await collect(client, symbol)
             with _tracer.start_as_current_span("add_indicators"):
                 values = indicators.compute(data.daily)
-            account = await runtime.broker(market).account(data.instrument)
+            broker = await runtime.broker(market)
+            account = await broker.account(data.instrument)
             with _tracer.start_as_current_span("analyse"):
                 analysis = analyst.analyse(
                     data.instrument,

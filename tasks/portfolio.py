@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -11,23 +11,39 @@ from storage import analyses, portfolio
 from storage.portfolio import Opening, Snapshot
 from telemetry.instruments import portfolio_profit_rate, portfolio_value_krw
 from trading.portfolio import profit_rate, value
+from trading.types import Account, Holdings
 from workers.runtime import Runtime
+
+
+async def equity(runtime: Runtime, market: str, account: Account) -> Decimal:
+    """Cash and positions of the market's account at the last prices, in its currency."""
+    broker = await runtime.broker(market)
+    holdings = await broker.holdings()
+    if holdings is None:
+        # nothing was traded in it yet
+        return account.cash
+    return holdings.cash + positions_value(holdings, await analyses.last_prices(runtime.engine, market))
+
+
+def positions_value(holdings: Holdings, prices: Mapping[str, Decimal]) -> Decimal:
+    """What all positions are worth; one that was never analysed counts at its average price, 0 where none is known."""
+    held = [(position, prices.get(symbol, position.average_price)) for symbol, position in holdings.positions.items()]
+    return value(Decimal(0), held)
 
 
 async def take_snapshot(runtime: Runtime, market: str, run_id: uuid.UUID) -> None:
     """Store cash and positions of the market's account at the last prices, and show the sum of the KRW accounts."""
-    holdings = await runtime.broker(market).holdings()
+    broker = await runtime.broker(market)
+    holdings = await broker.holdings()
     if holdings is None:
         return
-    prices = await analyses.last_prices(runtime.engine, market)
-    held = [(position, prices[symbol]) for symbol, position in holdings.positions.items()]
     await portfolio.snapshot(
         runtime.engine,
         run_id=run_id,
         market=market,
         currency=holdings.currency,
         cash=holdings.cash,
-        positions_value=value(Decimal(0), held),
+        positions_value=positions_value(holdings, await analyses.last_prices(runtime.engine, market)),
         at=datetime.now(UTC),
     )
     now = in_krw((await portfolio.latest(runtime.engine)).values())

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import uuid
+from datetime import UTC, datetime
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from storage import runs
+from tasks.losses import check_losses
 from tasks.portfolio import take_snapshot
 from workers.runtime import Runtime
 
@@ -19,9 +21,10 @@ class Expired(Exception):
 
 
 async def complete(runtime: Runtime, market: str, run_id: uuid.UUID) -> None:
-    """Whoever ends the last symbol of a run closes it and values the portfolio."""
+    """Whoever ends the last symbol of a run closes it, values the portfolio and looks at its losses."""
     if await runs.finish_run_if_complete(runtime.engine, run_id):
         await take_snapshot(runtime, market, run_id)
+        await check_losses(runtime, market, datetime.now(UTC))
 
 
 async def fail(runtime: Runtime, market: str, run_id: uuid.UUID, symbol: str, error: BaseException) -> None:

@@ -1,39 +1,44 @@
-"""From a stored analysis to an order at the venue, at most once.
-
-The intent is committed before anything is sent; whoever changes it from `planned` to `sending` sends, and nobody
-else. What was sent and not proven is settled by asking the venue, never by sending again.
-"""
+"""From a stored analysis to the orders of its ladder: settle, check, cancel what rests, check again, place, tell."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 
 from opentelemetry import trace as otel
 
+from beat.sessions import is_open
 from notifications.trades import TradeNotifier
 from storage import orders as journal
-from storage import trading_states
-from storage.journal import JournalOrder
+from storage import trades, trading_states
+from storage.journal import JournalOrder, Origin
+from tasks.placing import Desk, NotArmed, check_armed, place, tell
+from tasks.portfolio import equity
+from tasks.settling import cancel_resting, settle_symbol
+from tasks.strategies import strategy_of
 from telemetry import instruments
-from telemetry.trace_ids import current_trace_id
-from trading.decision import Order, Skip, decide
+from trading.ladder import Ladder, Rung
 from trading.orders import client_order_id
-from trading.state import allows, effective
-from trading.types import Analysis, Instrument, OrderIntent, OrderState, Placement, Quote, Side
-from workers.errors import BadCredentials, Throttled, UnknownSymbol, Unproven, Unreachable, VenueError
-from workers.ports import Broker
+from trading.periods import kst_day, starts
+from trading.proposal import propose, purpose_of
+from trading.risk import Purpose, Situation
+from trading.state import effective
+from trading.types import Analysis, Instrument, OrderIntent, OrderState, Quote, Refusal, Side, TimeInForce
+from workers.errors import Unproven
 from workers.runtime import Runtime
 
 log = logging.getLogger(__name__)
 _tracer = otel.get_tracer("autotrader")
 
-MAX_ANALYSIS_AGE_SECONDS = 600
-# a broker raises these for an order only where nothing has reached the venue's book
-NOT_CREATED = (Unreachable, BadCredentials, UnknownSymbol)
-LEG = 1
+# it provably never existed at the venue, or was never sent: another attempt is no second order
+NEVER_SENT = frozenset({OrderState.PLANNED, OrderState.NOT_CREATED, OrderState.THROTTLED})
+# of the states its orders ended in, the one that names the outcome
+RANK = (OrderState.FILLED, OrderState.PARTLY_FILLED, OrderState.ACCEPTED, OrderState.CANCELLED, OrderState.REJECTED)
+FREQUENCY_RULES = frozenset({"min_interval", "trades_per_day"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,148 +51,182 @@ class Analysed:
     analysis: Analysis
     quote: Quote
 
+    @property
+    def origin(self) -> Origin:
+        return Origin(self.analysis_id, self.run_id)
+
 
 async def trade(runtime: Runtime, notifier: TradeNotifier, analysed: Analysed, now: datetime) -> str:
-    """Place what the analysis asks for, if the rules allow it; returns the outcome's name."""
+    """Place what the analysis asks for, if the rules allow it; returns the outcome's name.
+
+    The symbol's lease is held. Raises a `VenueError` for what a venue refused to say or do, after the journal knows.
+    """
     with _tracer.start_as_current_span("trade") as span:
-        outcome = await settle_or_place(runtime, notifier, analysed, now)
+        desk = Desk(runtime, await runtime.broker(analysed.instrument.market), notifier, analysed.instrument)
+        outcome = await settle_or_place(desk, analysed, now)
         span.set_attribute("trade.outcome", outcome)
         return outcome
 
 
-async def settle_or_place(runtime: Runtime, notifier: TradeNotifier, analysed: Analysed, now: datetime) -> str:
-    """Settle what is unproven in the symbol, then tell what was sent already, or decide and send."""
-    instrument, analysis = analysed.instrument, analysed.analysis
-    broker = runtime.broker(instrument.market)
-    for unproven in await journal.unsettled(runtime.engine, instrument.market, instrument.symbol):
-        try:
-            await settle(runtime, broker, unproven)
-        except Unproven as error:
-            log.warning("%s: nothing new is sent: %s", instrument.symbol, error)
-            return "blocked_by_unproven_order"
-    placed = await journal.for_analysis(runtime.engine, analysed.analysis_id)
-    sent = [order for order in placed if order.state is not OrderState.PLANNED and not retryable(order)]
+async def settle_or_place(desk: Desk, analysed: Analysed, now: datetime) -> str:
+    """Settle what is unproven in the symbol, then tell what was sent already, or propose and place."""
+    try:
+        unproven = await settle_symbol(desk)
+    except Unproven as error:
+        log.warning("%s: nothing new is sent: %s", desk.symbol, error)
+        return "blocked_by_unproven_order"
+    if unproven:
+        log.warning("%s: nothing new is sent: %d orders are not proven", desk.symbol, len(unproven))
+        return "blocked_by_unproven_order"
+    placed = await journal.for_analysis(desk.runtime.engine, analysed.analysis_id)
+    sent = [order for order in placed if not never_sent(order)]
     if sent:
-        # an earlier delivery of this message sent it: tell what came of it, send nothing
-        return await tell(notifier, instrument, sent[-1])
-    decision = decide(
-        analysis,
-        await broker.account(instrument),
-        instrument,
-        analysed.quote,
-        min_confidence=runtime.settings.min_confidence,
-        order_value=runtime.settings.order_value(instrument.currency),
-        max_age_seconds=MAX_ANALYSIS_AGE_SECONDS,
-        now=now,
+        # an earlier delivery of this message sent them: tell what came of it, send nothing
+        return await tell_all(desk, sent)
+    purpose = purpose_of(analysed.analysis.decision)
+    if purpose is None:
+        return "hold"
+    try:
+        await check_armed(desk.runtime, desk.market, now)
+    except NotArmed as error:
+        log.warning("%s: no order: %s", desk.symbol, error)
+        return "not_armed"
+    # as if the orders of that side were gone already: they are cancelled only where new ones take their place
+    proposal = await proposed(desk, analysed, purpose, now, without=purpose.side)
+    if isinstance(proposal, Ladder):
+        sides = (Side.BUY,) if purpose is Purpose.BUY else (Side.SELL, Side.BUY)
+        if await cancel_resting(desk, *sides, because=analysed.analysis_id):
+            proposal = await proposed(desk, analysed, purpose, now)
+    if isinstance(proposal, Refusal):
+        return await refused(desk, analysed, proposal)
+    return await place_ladder(desk, analysed, proposal, attempt=1 + len(placed))
+
+
+async def proposed(
+    desk: Desk, analysed: Analysed, purpose: Purpose, now: datetime, without: Side | None = None
+) -> Ladder | Refusal:
+    """What the rules make of the analysis now. `without` one side's resting orders, what they hold counts as free."""
+    market = await desk.runtime.market(desk.market)
+    situation = await situation_of(desk, purpose, analysed.analysis, analysed.quote, now, without=without)
+    return propose(situation, analysed.analysis.ranges, lambda price: market.tick_size(desk.instrument, price))
+
+
+async def situation_of(
+    desk: Desk,
+    purpose: Purpose,
+    analysis: Analysis | None,
+    quote: Quote,
+    now: datetime,
+    *,
+    without: Side | None = None,
+) -> Situation:
+    """Everything the limits look at, read now from the venue and the journal."""
+    runtime, instrument = desk.runtime, desk.instrument
+    engine, settings = runtime.engine, runtime.settings
+    market, symbol = desk.market, desk.symbol
+    account = await desk.broker.account(instrument)
+    resting = await journal.resting(engine, market, symbol)
+    freed = [order for order in resting if order.intent.side is without]
+    buys_freed = [order for order in freed if order.intent.side is Side.BUY]
+    cash = account.cash + sum((reserved(order, instrument) for order in buys_freed), Decimal(0))
+    # a buy adds to all that is held, a sell can only take what no other order holds
+    counted = resting if purpose is Purpose.BUY else freed
+    held_back = sum((order.remaining for order in counted if order.intent.side is Side.SELL), Decimal(0))
+    position = replace(account.position, quantity=account.position.quantity + held_back)
+    open_buys = [order for order in resting if order.intent.side is Side.BUY and order not in freed]
+    states, unproven, last, today = await asyncio.gather(
+        trading_states.in_force(engine, now),
+        journal.unproven(engine, market, symbol),
+        trades.last_fill_at(engine, market, symbol),
+        trades.orders_filled_since(engine, market, symbol, starts(kst_day(now))),
     )
-    if isinstance(decision, Skip):
-        if decision.outcome == "insufficient_cash":
-            await notifier.insufficient_cash(instrument, analysis, decision, run_id=str(analysed.run_id))
-        log.info("%s: no order: %s", instrument.symbol, decision.reason)
-        return decision.outcome
-    state = effective(await trading_states.in_force(runtime.engine, now), instrument.market, instrument.symbol, now)
-    if not allows(state, decision.side, increases_exposure=decision.side is Side.BUY):
-        log.warning("%s: no order: trading is %s: %s", instrument.symbol, state.state, state.reason)
-        return f"trading_{state.state}"
-    order = await place(runtime, broker, analysed, decision, attempt=1 + sum(retryable(order) for order in placed))
-    return await tell(notifier, instrument, order)
+    return Situation(
+        purpose=purpose,
+        now=now,
+        instrument=instrument,
+        strategy=strategy_of(settings, market, symbol, instrument.currency),
+        state=effective(states, market, symbol, now),
+        analysis=analysis,
+        quote=quote,
+        market_open=settings.ignore_market_hours or is_open(market, now).open,
+        position=position,
+        cash=cash,
+        equity=await equity(runtime, market, account),
+        open_buys=sum((order.remaining * order.intent.price for order in open_buys), Decimal(0)),
+        last_trade_at=last,
+        trades_today=today,
+        unproven=frozenset(order.intent.side for order in unproven),
+    )
 
 
-async def place(runtime: Runtime, broker: Broker, analysed: Analysed, order: Order, *, attempt: int) -> JournalOrder:
-    """Write the intent, claim it, send it once and write down what the venue said.
+def reserved(order: JournalOrder, instrument: Instrument) -> Decimal:
+    """The cash a resting buy holds, its fee included."""
+    return order.remaining * order.intent.price * (1 + instrument.fee_rate)
 
-    Raises `ClaimLost`, and `SymbolBlocked` while another order of the symbol and side is unproven.
-    """
+
+async def refused(desk: Desk, analysed: Analysed, refusal: Refusal) -> str:
+    """Count, log and, where money is the reason, tell why there is no order; returns the rule as the outcome."""
+    log.info("%s: no order: %s: %s", desk.symbol, refusal.rule, refusal.reason)
+    instruments.refusals.add(1, {"market": desk.market, "rule": refusal.rule})
+    if refusal.rule in FREQUENCY_RULES:
+        instruments.risk_frequency_blocked.add(1)
+    if refusal.rule == "insufficient_cash" and refusal.have is not None and refusal.need is not None:
+        await desk.notifier.insufficient_cash(
+            desk.instrument,
+            Side.BUY,
+            have=refusal.have,
+            need=refusal.need,
+            at=analysed.analysis.at,
+            run_id=str(analysed.run_id),
+        )
+    return refusal.rule
+
+
+async def place_ladder(desk: Desk, analysed: Analysed, ladder: Ladder, *, attempt: int) -> str:
+    """Place the rungs one after the other, nearest to the market first; a refusal by the venue ends the ladder."""
+    for clamp in ladder.clamps:
+        log.info("%s: %s: %s", desk.symbol, clamp.rule, clamp.reason)
+    placed: list[JournalOrder] = []
+    try:
+        for leg, rung in enumerate(ladder.rungs, start=1):
+            intent = intent_of(analysed, ladder.side, rung, leg, attempt)
+            order = await place(desk, intent, analysed.quote, origin=analysed.origin, leg=leg)
+            placed.append(order)
+            if order.state is OrderState.REJECTED:
+                break
+    finally:
+        # also where a rung failed: those before it are in the book
+        if placed:
+            accepted = [order.intent for order in placed if order.venue_order_id is not None]
+            await desk.notifier.ladder(desk.instrument, ladder.side, accepted, analysis_id=analysed.analysis_id)
+    return await tell_all(desk, placed)
+
+
+def intent_of(analysed: Analysed, side: Side, rung: Rung, leg: int, attempt: int) -> OrderIntent:
+    """The order of one rung; the same analysis, leg and attempt always make the same id."""
     instrument = analysed.instrument
-    intent = OrderIntent(
-        client_order_id=client_order_id(
-            str(analysed.run_id), instrument.market, instrument.symbol, order.side, LEG, attempt
-        ),
+    return OrderIntent(
+        client_order_id=client_order_id(str(analysed.run_id), instrument.market, instrument.symbol, side, leg, attempt),
         market=instrument.market,
         symbol=instrument.symbol,
-        side=order.side,
-        quantity=order.quantity,
-        price=order.price,
+        side=side,
+        quantity=rung.quantity,
+        price=rung.price,
         currency=instrument.currency,
+        time_in_force=TimeInForce.GTC,
     )
-    trace_id = current_trace_id()
-    planned = await journal.plan(
-        runtime.engine, intent, analysis_id=analysed.analysis_id, run_id=analysed.run_id, trace_id=trace_id
-    )
-    if not await journal.claim(runtime.engine, planned.id, trace_id=trace_id):
-        raise ClaimLost(f"{instrument.symbol}: order {intent.client_order_id} is being sent by another run")
-    try:
-        placement = await broker.place(planned.intent, instrument, analysed.quote)
-    except VenueError as error:
-        await write_down(runtime, planned, error)
-        raise
-    placed = await journal.record(runtime.engine, planned.id, placement, trace_id=trace_id)
-    count(placed, placement)
-    return placed
 
 
-async def write_down(runtime: Runtime, order: JournalOrder, error: VenueError) -> None:
-    """Move an order that could not be placed to what the error proves of it."""
-
-    async def move(old: OrderState, new: OrderState) -> None:
-        await journal.set_state(runtime.engine, order.id, new, expected=old, reason=str(error))
-
-    if isinstance(error, Throttled):
-        await move(OrderState.SENDING, OrderState.THROTTLED)
-        return
-    await move(OrderState.SENDING, OrderState.UNKNOWN)
-    if isinstance(error, NOT_CREATED):
-        await move(OrderState.UNKNOWN, OrderState.NOT_CREATED)
+async def tell_all(desk: Desk, placed: list[JournalOrder]) -> str:
+    """Report what traded or was refused; the outcome is named by the order that came furthest."""
+    for order in placed:
+        if order.fills or order.state is not OrderState.ACCEPTED:
+            await tell(desk, order)
+    states = {order.state for order in placed}
+    return f"order_{next(state for state in RANK if state in states)}"
 
 
-async def settle(runtime: Runtime, broker: Broker, order: JournalOrder) -> None:
-    """Ask the venue what became of an order that was sent and not proven, and write it down.
-
-    The symbol's lease is held, so nobody is still sending it. Raises `Unproven` while the venue cannot say.
-    """
-    if order.state is OrderState.SENDING:
-        await journal.set_state(runtime.engine, order.id, OrderState.UNKNOWN, expected=OrderState.SENDING)
-    placement = await broker.find(order.intent.client_order_id)
-    if placement is None:
-        await journal.set_state(
-            runtime.engine,
-            order.id,
-            OrderState.NOT_CREATED,
-            expected=OrderState.UNKNOWN,
-            reason="the venue has no order of this id",
-        )
-        return
-    settled = await journal.record(runtime.engine, order.id, placement)
-    count(settled, placement)
-
-
-def retryable(order: JournalOrder) -> bool:
-    """Whether the order provably never existed at the venue, so that another attempt is no second order."""
-    return order.state in (OrderState.NOT_CREATED, OrderState.THROTTLED)
-
-
-async def tell(notifier: TradeNotifier, instrument: Instrument, order: JournalOrder) -> str:
-    """Report the order to the trade chat, once however often this is called; returns `order_<state>`."""
-    await notifier.order(
-        instrument,
-        order.intent,
-        Placement(order.venue_order_id, order.state, order.fills, order.reason),
-        run_id=str(order.run_id),
-    )
-    return f"order_{order.state}"
-
-
-def count(order: JournalOrder, placement: Placement) -> None:
-    """The seeds' trade counters, from the fills the venue reported."""
-    intent = order.intent
-    instruments.orders.add(1, {"market": intent.market, "side": intent.side, "state": order.state})
-    tags = {"symbol": intent.symbol, "side": str(intent.side)}
-    for fill in placement.fills:
-        instruments.trades.add(1, tags)
-        if intent.currency == "KRW":
-            instruments.trade_volume_krw.add(float(fill.quantity * fill.price), tags)
-            instruments.trade_fee_krw.add(float(fill.fee), tags)
-
-
-class ClaimLost(Exception):
-    """Someone else sends this order now."""
+def never_sent(order: JournalOrder) -> bool:
+    """Whether the order provably never existed at the venue."""
+    unsent = order.state is OrderState.CANCELLED and order.venue_order_id is None
+    return order.state in NEVER_SENT or unsent

@@ -126,6 +126,23 @@ trade_fee_krw = _counter("trade_fee_krw_total", "Fees of fills in KRW markets", 
 portfolio_value_krw = _gauge("portfolio_value_krw", "Cash and positions of all KRW accounts at the last quotes")
 portfolio_profit_rate = _gauge("portfolio_profit_rate", "Profit of the KRW accounts over what they started with")
 
+portfolio_profit_krw = _gauge(
+    "portfolio_profit_krw", "Realised profit of the KRW accounts in the last day or week reported", "period"
+)
+orders_unproven = _gauge("autotrader.orders.unproven", "Orders sent and not proven either way")
+orders_oldest_unproven_age = _gauge(
+    "autotrader.orders.oldest_unproven_age", "Time since the oldest unproven order was sent, 0 without one", unit="s"
+)
+
+# risk
+risk_exits = _counter("risk_exit_total", "Positions an exit rule began to close", "symbol", "kind")
+risk_circuit_breaker = _counter("risk_circuit_breaker_total", "Loss limits that were broken", "scope")
+risk_frequency_blocked = _counter(
+    "risk_frequency_blocked_total", "Orders held back by the minimum interval or the trades per day"
+)
+refusals = _counter("autotrader.refusals", "Orders that a rule decided against", "market", "rule")
+armed = _gauge("autotrader.armed", "1 while live trading is allowed in the market", "market")
+
 # errors and life
 bot_errors = _counter("bot_errors_total", "Errors that reached the error reporter", "error_type")
 bot_running = _gauge("bot_running", "1 while this process works", "process")

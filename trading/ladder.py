@@ -1,8 +1,9 @@
 """The ladder: one to four limit orders from the price ranges of an analysis. Nothing is left out without a `Clamp`.
 
-Buys lie below the current price and, where more is bought of what is held, below its average less a margin. Sells
-lie at or above the current price and at or above the average plus a margin. Of the prices that qualify, the ones
-nearest to the market are taken.
+The first order takes the best price of the other side where the analysis calls that price appropriate. The others
+rest: buys below the current price and, where more is bought of what is held, below its average less a margin; sells
+at or above the current price and at or above the average plus a margin. Of the prices that qualify, the ones nearest
+to the market are taken.
 """
 
 from __future__ import annotations
@@ -71,6 +72,10 @@ def buy_ladder(
         f"is not below the current price {quote.price:f}",
         clamps,
     )
+    ask = grid_up(quote.ask, tick_size)
+    if strategy.take and ask <= ranges.appropriate_buy.max:
+        prices = [ask, *prices]
+    prices = _near(prices, quote, strategy, clamps)
     if strategy.averaging_rule and position.quantity > 0 and position.average_price > 0:
         limit = position.average_price * (1 - strategy.averaging_margin)
         prices = _keep(
@@ -126,6 +131,10 @@ def sell_ladder(
         f"is below the current price {quote.price:f}",
         clamps,
     )
+    bid = grid_down(quote.bid, tick_size)
+    if strategy.take and bid >= max(ranges.appropriate_sell.min, floor) and bid > 0:
+        prices = [bid, *prices]
+    prices = _near(prices, quote, strategy, clamps)
     prices = _nearest(sorted(set(prices)), strategy.levels, clamps)
     current = grid_up(quote.price, tick_size)
     if not prices and current >= floor:
@@ -181,6 +190,16 @@ def _keep(
         else:
             out.append(Clamp(rule, price, None, f"price {price:f} {reason}"))
     return kept
+
+
+def _near(prices: Iterable[Decimal], quote: Quote, strategy: SymbolStrategy, out: list[Clamp]) -> list[Decimal]:
+    return _keep(
+        prices,
+        lambda price: abs(price - quote.price) <= strategy.max_distance * quote.price,
+        "max_distance",
+        f"is more than {strategy.max_distance:.0%} from the current price {quote.price:f}",
+        out,
+    )
 
 
 def _nearest(prices: Sequence[Decimal], levels: int, out: list[Clamp]) -> list[Decimal]:

@@ -28,7 +28,7 @@ TRANSITIONS = MappingProxyType(
         _S.UNKNOWN: frozenset({_S.ACCEPTED, _S.REJECTED, _S.PARTLY_FILLED, _S.FILLED, _S.CANCELLED, _S.NOT_CREATED}),
         # a broker may accept what the exchange then refuses
         _S.ACCEPTED: frozenset({_S.PARTLY_FILLED, _S.FILLED, _S.CANCELLED, _S.REJECTED}),
-        # another partial fill keeps the state; an immediate-or-cancel order rests here, its remainder is gone
+        # another partial fill keeps the state; what ends with a part filled is cancelled, and keeps its fills
         _S.PARTLY_FILLED: frozenset({_S.PARTLY_FILLED, _S.FILLED, _S.CANCELLED}),
         _S.REJECTED: frozenset(),
         # provably not created, but its id may be burnt at the venue: another attempt is another order
@@ -43,6 +43,9 @@ TERMINAL = frozenset(state for state, targets in TRANSITIONS.items() if not targ
 
 # it may or may not exist at the venue: blocks new exposure in its symbol
 UNPROVEN = frozenset({_S.SENDING, _S.UNKNOWN})
+
+# it is in the venue's book and may still trade
+RESTING = frozenset({_S.ACCEPTED, _S.PARTLY_FILLED})
 
 
 def check_transition(old: OrderState, new: OrderState) -> None:

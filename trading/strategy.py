@@ -30,6 +30,9 @@ class SymbolStrategy:
 
     enabled             nothing is ordered while it is off, exits included
     levels              1-4 limit orders a side
+    take                the first order takes the best opposite price where that lies in the appropriate range
+    max_distance        no order further than this from the current price
+    max_order_age       an order that has rested as long is cancelled
     level_value         money per buy order, fee included, in the instrument's currency (usual for crypto)
     level_quantity      units per buy order (usual for stocks); with neither of the two nothing is bought
     averaging_rule      buy more of what is held only below its average price less `averaging_margin`
@@ -38,6 +41,7 @@ class SymbolStrategy:
     take_profit_rate    sell all at this profit; None for never
     atr_exits           stop and target at `stop_atr` and `target_atr` ATR from the average, in place of the rates
     trailing            sell all `trailing_atr` ATR below the highest price since the position was opened
+    exit_slippage       an exit sells at no less than the best bid less this; what is left is sold at the next turn
     min_interval        between two buys of the symbol
     max_trades_per_day  buys stop after this many fills of orders in a KST day
     max_position_value  in the instrument's currency, None for no limit besides the share
@@ -49,6 +53,9 @@ class SymbolStrategy:
 
     enabled: bool = True
     levels: int = MAXIMUM_LEVELS
+    take: bool = True
+    max_distance: Decimal = Decimal("0.30")
+    max_order_age: timedelta = timedelta(days=1)
     level_value: Decimal | None = None
     level_quantity: Decimal | None = None
     averaging_rule: bool = True
@@ -61,6 +68,7 @@ class SymbolStrategy:
     target_atr: Decimal = Decimal("2.5")
     trailing: bool = False
     trailing_atr: Decimal = Decimal(2)
+    exit_slippage: Decimal = Decimal("0.01")
     min_interval: timedelta = timedelta(hours=4)
     max_trades_per_day: int = 5
     max_position_value: Decimal | None = None
@@ -93,13 +101,14 @@ class SymbolStrategy:
             "must be below 1: it is a fraction, 0.05 for five percent",
         )
         _between("averaging_margin", self.averaging_margin, Decimal(0), MAXIMUM_MARGIN)
+        _between("exit_slippage", self.exit_slippage, Decimal(0), MAXIMUM_MARGIN)
         _between("sell_margin", self.sell_margin, -MAXIMUM_MARGIN, MAXIMUM_MARGIN)
-        for name in ("stop_atr", "target_atr", "trailing_atr", "max_position_share"):
+        for name in ("stop_atr", "target_atr", "trailing_atr", "max_position_share", "max_distance"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "must be above 0")
         _require(self.max_position_share <= 1, "max_position_share", self.max_position_share, "must be at most 1")
         _require(self.cash_reserve >= 0, "cash_reserve", self.cash_reserve, "must not be negative")
         _require(self.min_interval >= timedelta(0), "min_interval", self.min_interval, "must not be negative")
-        for name in ("max_analysis_age", "max_quote_age"):
+        for name in ("max_analysis_age", "max_quote_age", "max_order_age"):
             _require(getattr(self, name) > timedelta(0), name, getattr(self, name), "must be above 0")
 
 
@@ -141,7 +150,7 @@ def _value(name: str, value: object, kind: Any) -> object:
         _require(number == number.to_integral_value(), name, value, "must be a whole number")
         return int(number)
     if kind is timedelta:
-        return _duration(name, value)
+        return duration(name, value)
     # what is left is Decimal and Decimal | None
     if value is None and kind is not Decimal:
         return None
@@ -158,7 +167,8 @@ def _decimal(name: str, value: object) -> Decimal:
     return number
 
 
-def _duration(name: str, value: object) -> timedelta:
+def duration(name: str, value: object) -> timedelta:
+    """A duration from text such as 90s, 10m, 4h or 1d. Raises `BadStrategy` with `name`."""
     if isinstance(value, timedelta):
         return value
     match = re.fullmatch(r"(\d{1,6})([smhd])", str(value).strip())

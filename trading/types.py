@@ -142,7 +142,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Free cash in `currency` and the position in one symbol."""
+    """Free cash in `currency` and the units of one symbol that are free to sell, at the average of all of them."""
 
     currency: str
     cash: Decimal
@@ -151,7 +151,8 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """All an account holds: free cash in `currency` and the positions by symbol, without those sold off."""
+    """All an account holds, with what open orders reserve of it: cash in `currency` and the positions by symbol,
+    without those sold off."""
 
     currency: str
     cash: Decimal

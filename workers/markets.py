@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pydantic import SecretStr
 from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from workers.http import VenueHttp
 from workers.limits import BlockingGate
-from workers.ports import MarketData
+from workers.ports import Broker, MarketData
+
+if TYPE_CHECKING:
+    from workers.kis.trading import KisTrading
 
 
 class VenueSettings(Protocol):
-    """The settings that a market needs."""
+    """The settings that a market or its account needs."""
 
     @property
     def upbit_base_url(self) -> str: ...
@@ -27,6 +31,18 @@ class VenueSettings(Protocol):
 
     @property
     def kis_app_secret(self) -> SecretStr: ...
+
+    @property
+    def upbit_access_key(self) -> SecretStr: ...
+
+    @property
+    def upbit_secret_key(self) -> SecretStr: ...
+
+    @property
+    def kis_environment(self) -> str: ...
+
+    @property
+    def kis_account(self) -> SecretStr: ...
 
     @property
     def yahoo_base_url(self) -> str: ...
@@ -62,6 +78,42 @@ def open_market(market: str, *, session: VenueHttp, redis: Redis, settings: Venu
             return YahooMarket(settings.yahoo_base_url, settings.http_timeout_seconds, gate=_blocking_gate(session))
         case _:
             raise ValueError(f"unknown market {market!r}: use one of upbit, kis, yfinance")
+
+
+def open_broker(
+    market: str, *, session: VenueHttp, redis: Redis, engine: AsyncEngine, settings: VenueSettings
+) -> Broker:
+    """The real account of a market. Raises `BadCredentials` where its keys are not set, `WrongEnvironment` where the
+    address is not of the environment that is set, `ValueError` for a market there is not."""
+    match market:
+        case "upbit":
+            from workers.upbit.broker import UpbitBroker
+
+            return UpbitBroker(
+                session,
+                settings.upbit_base_url,
+                settings.upbit_access_key.get_secret_value(),
+                settings.upbit_secret_key.get_secret_value(),
+            )
+        case "kis":
+            from workers.kis.broker import KisBroker
+            from workers.kis.known import journal_known
+
+            return KisBroker(_kis_trading(session, redis, settings), journal_known(engine))
+        case _:
+            raise ValueError(f"there is no account for the market {market!r}: use one of upbit, kis")
+
+
+def _kis_trading(session: VenueHttp, redis: Redis, settings: VenueSettings) -> KisTrading:
+    from workers.kis.auth import SharedToken
+    from workers.kis.environment import Environment
+    from workers.kis.trading import AccountNumber, KisTrading
+
+    key, secret = settings.kis_app_key.get_secret_value(), settings.kis_app_secret.get_secret_value()
+    environment = Environment(settings.kis_environment, settings.kis_base_url)
+    token = SharedToken(session, redis, environment.base_url, key, secret)
+    account = AccountNumber(*settings.kis_account.get_secret_value().split("-"))
+    return KisTrading(session, token, environment, key, secret, account)
 
 
 def _blocking_gate(session: VenueHttp | None) -> BlockingGate | None:

@@ -56,7 +56,7 @@ class Broker(Protocol):
     absence: Absence
 
     async def account(self, instrument: Instrument) -> Account:
-        """Free cash and the position in that instrument."""
+        """Free cash, and the units of that instrument which no open order holds."""
 
     async def holdings(self) -> Holdings | None:
         """Everything the market's account holds, or None before its first use."""
@@ -65,12 +65,15 @@ class Broker(Protocol):
         """Send the order once and return the venue's word; of an immediate-or-cancel order its end, where the venue
         tells it within seconds. The same `client_order_id` again sends nothing and returns the first placement."""
 
-    async def find(self, client_order_id: str) -> Placement | None:
-        """The venue's word on an order sent earlier, or None if this one look found none of that id; what it takes to
-        believe that is `absence`. Takes a few requests and no waiting. Raises `Unproven` (`Ambiguous` where two
-        orders could be it) and what a request raises: neither says anything about the order."""
+    async def find(self, client_order_id: str, venue_order_id: str | None = None) -> Placement | None:
+        """The venue's word on an order sent earlier, by the venue's own id where that is known.
 
-    async def cancel(self, client_order_id: str) -> Placement:
+        None if this one look found no such order; what it takes to believe that is `absence`. Takes a few requests
+        and no waiting. Raises `Unproven` (`Ambiguous` where two orders could be it) and what a request raises:
+        neither says anything about the order.
+        """
+
+    async def cancel(self, client_order_id: str, venue_order_id: str | None = None) -> Placement:
         """Take what still rests of an order out of the book and return the venue's word on it afterwards: `cancelled`
         with the fills so far, `filled` where it was faster, `accepted` or `partly_filled` where the venue has not
         done it yet. An order that has ended already is no error. Raises `Unproven` where nothing tells whether it

@@ -17,7 +17,7 @@ from storage.redis import check_redis, open_redis
 from workers.http import VenueHttp, open_session
 from workers.limits import Limiter
 from workers.loop import LoopThread
-from workers.markets import open_market
+from workers.markets import open_broker, open_market
 from workers.paper.broker import PaperBroker
 from workers.ports import Broker, MarketData
 
@@ -62,12 +62,26 @@ class Runtime:
                 self._markets[name] = open_market(name, session=self.http, redis=self.redis, settings=self.settings)
         return self._markets[name]
 
-    def broker(self, name: str) -> Broker:
-        """Where the market's orders go: the paper broker, the only one there is in paper mode."""
-        if name not in self._brokers:
-            cash = {currency: self.settings.paper_cash(currency) for currency in ("KRW", "USD")}
-            self._brokers[name] = PaperBroker(self.engine, name, opening_cash=cash)
+    async def broker(self, name: str) -> Broker:
+        """Where the market's orders go: its account where it trades live, else the paper broker at its quotes.
+
+        A live market still needs its arming for each order.
+        """
+        market = await self.market(name)
+        async with self._opening:
+            if name not in self._brokers:
+                self._brokers[name] = self._open_broker(name, market)
         return self._brokers[name]
+
+    def _open_broker(self, name: str, market: MarketData) -> Broker:
+        if self.settings.live(name):
+            return open_broker(
+                name, session=self.http, redis=self.redis, engine=self.engine, settings=self.settings
+            )
+        cash = {currency: self.settings.paper_cash(currency) for currency in ("KRW", "USD")}
+        return PaperBroker(
+            self.engine, name, opening_cash=cash, quotes=market.quote, tick_size=market.tick_size
+        )
 
     async def _open(self) -> None:
         self.redis = open_redis(self.settings.redis_url)

@@ -17,6 +17,7 @@ from aiohttp import web
 from sandbox.candles import CandleBook
 from sandbox.faults import SPOIL, spoiled
 from sandbox.ticks import best_bid_and_ask, tick_size, to_tick
+from sandbox.venues.kis_prices import KisPrices
 from trading.types import Candle
 
 KST = timedelta(hours=9)
@@ -68,9 +69,13 @@ class Kis:
 
     def __init__(self, book: CandleBook) -> None:
         self._book = book
+        self.prices = KisPrices(book)
         self._tokens: dict[str, tuple[str, datetime]] = {}
 
     def routes(self, prefix: str) -> list[web.RouteDef]:
+        # imported here: it is written in the words of this module
+        from sandbox.venues.kis_overseas import overseas_routes
+
         at = prefix + QUOTATIONS
         return [
             web.post(f"{prefix}/oauth2/tokenP", self._token),
@@ -78,6 +83,7 @@ class Kis:
             web.get(f"{at}inquire-asking-price-exp-ccn", self._answering("FHKST01010200", self._orderbook)),
             web.get(f"{at}inquire-daily-itemchartprice", self._answering("FHKST03010100", self._days)),
             web.get(f"{at}inquire-time-itemchartprice", self._answering("FHKST03010200", self._minutes)),
+            *overseas_routes(self, self._book, prefix),
         ]
 
     @staticmethod
@@ -130,7 +136,7 @@ class Kis:
                 if fields["FID_COND_MRKT_DIV_CODE"] not in ("J", "NX", "UN"):
                     raise Refused("OPSQ2001", "ERROR : INPUT INVALID_CHECK_MRKT_DIV_CODE", rt_cd="2")
                 symbol = fields["FID_INPUT_ISCD"]
-                if not self._book.has("kis", symbol):
+                if not self.prices.has(symbol):
                     raise Refused("MCA05918", "종목코드 오류입니다.")
                 body = answer(symbol, fields, request.get(SPOIL))
             except Refused as refused:
@@ -156,7 +162,7 @@ class Kis:
             raise Refused("EGW02006", f"이 요청의 TR 이 아닙니다. ({tr_id})")
 
     def _price(self, symbol: str, _: Fields, __: str | None) -> dict[str, Any]:
-        days = self._book.daily("kis", symbol)
+        days = self.prices.daily(symbol)
         today, before = days[-1], days[-2].close
         year = days[-250:]
         highest, lowest = max(year, key=lambda day: day.high), min(year, key=lambda day: day.low)
@@ -227,7 +233,7 @@ class Kis:
         return {"output": output}
 
     def _orderbook(self, symbol: str, _: Fields, __: str | None) -> dict[str, Any]:
-        days = self._book.daily("kis", symbol)
+        days = self.prices.daily(symbol)
         today, before = days[-1], days[-2].close
         quantity = max(int(today.volume) // 1_000, 1)
         bid, ask = best_bid_and_ask("kis", today.close)
@@ -279,7 +285,7 @@ class Kis:
         first, last = fields["FID_INPUT_DATE_1"], fields["FID_INPUT_DATE_2"]
         for given in (first, last):
             _check_format(given, "%Y%m%d")
-        days = self._book.daily("kis", symbol)
+        days = self.prices.daily(symbol)
         wanted = [index for index, day in enumerate(days) if first <= f"{day.time:%Y%m%d}" <= last]
         rows = []
         for index in reversed(wanted[-MOST_DAYS:]):
@@ -306,7 +312,7 @@ class Kis:
         return {"output1": self._summary(symbol), "output2": rows}
 
     def _summary(self, symbol: str) -> dict[str, str]:
-        days = self._book.daily("kis", symbol)
+        days = self.prices.daily(symbol)
         today, yesterday = days[-1], days[-2]
         bid, ask = best_bid_and_ask("kis", today.close)
         return {
@@ -343,7 +349,7 @@ class Kis:
     def _minutes(self, symbol: str, fields: Fields, spoil: str | None) -> dict[str, Any]:
         until = fields["FID_INPUT_HOUR_1"]
         _check_format(until, "%H%M%S")
-        minutes = self._book.minutes("kis", symbol, 1)
+        minutes = self.prices.minutes(symbol)
         # the TR serves today; with FID_PW_DATA_INCU_YN=Y it goes on into the days before
         today = self._book.now().date()
         past = fields.get("FID_PW_DATA_INCU_YN", "N").upper() == "Y"

@@ -2,28 +2,34 @@
 
 `POST /control/kis/accounts` opens one, `GET` shows all of them with their orders, `DELETE` closes them;
 `POST /control/kis/faults` orders what becomes of the next orders: `late` loses the answer and keeps the order out
-of the list for `looks` readings, the time-outs last `seconds`. The codes of refusals are KIS's where they are
-documented: APBK0952 (cash), APBK0400 (quantity), EGW02006 (environment).
+of the list for `looks` readings, the time-outs last `seconds`; `filled_first` and `slow_cancel` are for cancellations.
+
+Limit orders rest, and reserve cash or shares. `POST /control/kis/price {symbol, price}` moves a stock's price, order
+book and candles, and what rests there and crosses trades at its own limit, up to the account's `depth`; `DELETE` takes
+all such prices back. `POST /control/kis/trades {cano, odno, quantity, price}` trades a part of a resting order, and
+`POST /control/kis/session_end` ends all that rests, as the end of its day (KST) does.
+
+The codes of refusals are KIS's where they are documented: APBK0952 (cash), APBK0400 (quantity), EGW02006
+(environment).
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from aiohttp import web
 
 from sandbox.candles import CandleBook
-from sandbox.faults import MAINTENANCE, drop
 from sandbox.ticks import tick_size
 from sandbox.venues.kis import KST, NAMES, Fields, Kis, Refused, refusal, text
 from sandbox.venues.kis_book import BUY, FEE_RATE, IMMEDIATE, LIMIT, MARKET_ORDER, SELL, AccountBook, Holding, Order
+from sandbox.venues.kis_faults import CANCEL_FAULTS, FAULTS, after, before
 
 TRADING = "/uapi/domestic-stock/v1/trading/"
 HOLIDAYS = "/uapi/domestic-stock/v1/quotations/chk-holiday"
@@ -34,10 +40,6 @@ ORDER_ROWS = {"real": 100, "mock": 15}
 AREA = 100
 HOLIDAY_DAYS = 24
 
-FAULTS = (
-    "timeout_before", "timeout_after", "reset_before", "reset_mid_reply", "late", "throttled", "ledger_throttled",
-    "token_expired", "html_before", "html_after", "error_before", "error_after", "garbled_after", "routing_after",
-)  # fmt: skip
 _ZERO = Decimal(0)
 
 
@@ -49,6 +51,7 @@ class KisAccounts:
 
     def __init__(self, kis: Kis, book: CandleBook) -> None:
         self._kis = kis
+        self._prices = kis.prices
         self._book = book
         self._accounts: dict[tuple[str, str], AccountBook] = {}
         self._faults: list[tuple[str, float, int]] = []
@@ -68,6 +71,10 @@ class KisAccounts:
             web.get(f"{control}/accounts", self._show),
             web.delete(f"{control}/accounts", self._close),
             web.post(f"{control}/faults", self._order_faults),
+            web.post(f"{control}/price", self._set_price),
+            web.delete(f"{control}/price", self._clear_prices),
+            web.post(f"{control}/trades", self._trade),
+            web.post(f"{control}/session_end", self._end_session),
         ]
 
     # control
@@ -93,6 +100,7 @@ class KisAccounts:
         return web.json_response({"cano": key[0], "product": key[1]}, status=201)
 
     async def _show(self, _: web.Request) -> web.Response:
+        self._end_days()
         shown = [{"cano": key[0], "product": key[1], **asdict(book)} for key, book in self._accounts.items()]
         return web.json_response(json.loads(json.dumps(shown, default=str)))
 
@@ -108,10 +116,59 @@ class KisAccounts:
             seconds, looks = float(body.get("seconds", 1.0)), int(body.get("looks", 1))
         except (ValueError, TypeError, AttributeError):
             return web.json_response({"error": "the body is not JSON with kind, count, seconds and looks"}, status=400)
-        if kind not in FAULTS:
-            return web.json_response({"error": f"kind {kind!r}: use one of {', '.join(FAULTS)}"}, status=400)
+        kinds = (*FAULTS, *CANCEL_FAULTS)
+        if kind not in kinds:
+            return web.json_response({"error": f"kind {kind!r}: use one of {', '.join(kinds)}"}, status=400)
         self._faults += [(str(kind), seconds, looks)] * count
         return web.json_response({"waiting": len(self._faults)}, status=201)
+
+    async def _set_price(self, request: web.Request) -> web.Response:
+        try:
+            body = await request.json()
+            symbol, price = str(body["symbol"]), Decimal(str(body["price"]))
+        except (ValueError, TypeError, KeyError, InvalidOperation):
+            return web.json_response({"error": "the body is not JSON with symbol and price"}, status=400)
+        if not self._prices.has(symbol):
+            return web.json_response({"error": f"symbol {symbol!r}: the sandbox does not serve it"}, status=400)
+        if not price.is_finite() or price <= 0 or price % tick_size("kis", price):
+            return web.json_response({"error": f"price {price}: use a positive one on the tick grid"}, status=400)
+        self._prices.set(symbol, price)
+        self._trade_at(symbol)
+        return web.json_response({"symbol": symbol, "price": text(price)}, status=201)
+
+    async def _clear_prices(self, _: web.Request) -> web.Response:
+        self._prices.clear()
+        for symbol in {order.symbol for account in self._accounts.values() for order in account.orders}:
+            self._trade_at(symbol)
+        return web.json_response({"cleared": True})
+
+    def _trade_at(self, symbol: str) -> None:
+        self._end_days()
+        for account in self._accounts.values():
+            account.trade(symbol, self._price(symbol))
+
+    async def _trade(self, request: web.Request) -> web.Response:
+        try:
+            body = await request.json()
+            account = self._accounts[str(body["cano"]), str(body.get("product", "01"))]
+            order = next(order for order in account.orders if order.odno == str(body["odno"]))
+            quantity, price = int(body.get("quantity", order.left)), Decimal(str(body.get("price", order.price)))
+        except (ValueError, TypeError, KeyError, AttributeError, StopIteration, InvalidOperation):
+            return web.json_response({"error": "the body is not JSON with cano and odno of a known order"}, status=400)
+        if not 0 < quantity <= order.left or not price.is_finite() or price <= 0:
+            return web.json_response({"error": f"order {order.odno} has {order.left} left; trade no more"}, status=400)
+        account.fill(order, quantity, price)
+        return web.json_response({"odno": order.odno, "left": order.left}, status=201)
+
+    async def _end_session(self, _: web.Request) -> web.Response:
+        for account in self._accounts.values():
+            account.end_days_before(date.max)
+        return web.json_response({"ended": True}, status=201)
+
+    def _end_days(self) -> None:
+        today = (self._book.now() + KST).date()
+        for account in self._accounts.values():
+            account.end_days_before(today)
 
     # reads
 
@@ -130,6 +187,7 @@ class KisAccounts:
 
     def _admit(self, request: web.Request, fields: Fields, real: str, mock: str | None) -> AccountBook:
         """The account of a request with a good token, whose TR is of the account's environment."""
+        self._end_days()
         account = self._accounts.get((fields["CANO"], fields["ACNT_PRDT_CD"]))
         if account is None:
             self._kis.check_headers(request, request.headers.get("tr_id", ""))
@@ -184,12 +242,9 @@ class KisAccounts:
     def _daily(self, account: AccountBook, fields: Fields, request: web.Request) -> tuple[dict[str, Any], str]:
         first, last, side = fields["INQR_STRT_DT"], fields["INQR_END_DT"], fields["SLL_BUY_DVSN_CD"]
         symbol, odno = fields.get("PDNO", ""), fields.get("ODNO", "")
-        shown = [order for order in account.orders if not order.hidden]
-        for order in account.orders:
-            order.hidden = max(order.hidden - 1, 0)
         rows = [
             _daily_row(order)
-            for order in shown
+            for order in account.read()
             if first <= f"{order.at + KST:%Y%m%d}" <= last
             and side in ("00", order.side)
             and symbol in ("", order.symbol)
@@ -213,11 +268,12 @@ class KisAccounts:
                 "pdno": order.symbol, "prdt_name": order.symbol, "rvse_cncl_dvsn_name": "",
                 "ord_qty": str(order.quantity), "ord_unpr": text(order.price),
                 "ord_tmd": f"{order.at + KST:%H%M%S}", "tot_ccld_qty": str(order.filled),
-                "tot_ccld_amt": text(order.amount), "psbl_qty": str(order.left), "sll_buy_dvsn_cd": order.side,
-                "ord_dvsn_cd": order.kind, "mgco_aptm_odno": "", "excg_dvsn_cd": "02", "excg_id_dvsn_cd": "KRX",
+                "tot_ccld_amt": text(order.amount), "psbl_qty": str(order.left - order.withdrawn),
+                "sll_buy_dvsn_cd": order.side, "ord_dvsn_cd": order.kind, "mgco_aptm_odno": "",
+                "excg_dvsn_cd": "02", "excg_id_dvsn_cd": "KRX",
             }
             for order in account.orders
-            if order.left
+            if order.left > order.withdrawn
         ]  # fmt: skip
         return _paged(rows, account.page_rows or BALANCE_ROWS["real"], fields, request, "output")
 
@@ -250,24 +306,24 @@ class KisAccounts:
         return await self._with_fault(request, self._change)
 
     async def _with_fault(
-        self, request: web.Request, act: Callable[[Fields, web.Request, int], Order]
+        self, request: web.Request, act: Callable[[Fields, web.Request, str, int], Order]
     ) -> web.StreamResponse:
         """Carry the order out and answer it, as the next fault says."""
         kind, seconds, looks = self._faults.pop(0) if self._faults else ("", 0.0, 0)
         try:
             body = Fields(await request.json())
-            early = await _before(kind, seconds, request)
+            early = await before(kind, seconds, request)
             if early is not None:
                 return early
-            order = act(body, request, looks if kind == "late" else 0)
+            order = act(body, request, kind, looks)
         except Refused as refused:
             return refusal(refused.code, str(refused), refused.status, refused.rt_cd)
         output = {"KRX_FWDG_ORD_ORGNO": BRANCH, "ODNO": order.odno, "ORD_TMD": f"{order.at + KST:%H%M%S}"}
-        return await _after(
+        return await after(
             kind, seconds, request, {"output": output, **_done("APBK0013", "주문 전송 완료 되었습니다.")}
         )
 
-    def _take(self, body: Fields, request: web.Request, hidden: int) -> Order:
+    def _take(self, body: Fields, request: web.Request, fault: str, looks: int) -> Order:
         given = request.headers.get("tr_id", "")
         side = SELL if given.endswith("0011U") else BUY
         ids = ("TTTC0011U", "VTTC0011U") if side == SELL else ("TTTC0012U", "VTTC0012U")
@@ -281,30 +337,42 @@ class KisAccounts:
         if quantity <= 0:
             raise Refused("APBK0003", "주문수량을 확인하여 주십시오.")
         limit = self._price(symbol) if kind == MARKET_ORDER else price
-        if kind != MARKET_ORDER and (price <= 0 or price % tick_size("kis", price)):
-            raise Refused("APBK0004", "호가단위를 확인하여 주십시오.")
+        if kind != MARKET_ORDER:
+            _check_grid(price)
         if side == BUY and account.free_cash() < limit * quantity * (1 + FEE_RATE):
             raise Refused("APBK0952", "주문가능금액을 초과 했습니다", rt_cd="7")
         if side == SELL and account.sellable(symbol) < quantity:
             raise Refused("APBK0400", "주문 가능한 수량을 초과했습니다.", rt_cd="7")
+        hidden = looks if fault == "late" else 0
         order = Order(self._odno(), symbol, side, kind, quantity, price, self._book.now(), hidden=hidden)
         return account.add(order, self._price(symbol))
 
-    def _change(self, body: Fields, request: web.Request, hidden: int) -> Order:
+    def _change(self, body: Fields, request: web.Request, fault: str, looks: int) -> Order:
         account = self._admit(request, body, "TTTC0013U", "VTTC0013U")
         odno, all_of_it = body["ORGN_ODNO"], body["QTY_ALL_ORD_YN"] == "Y"
-        original = next((order for order in account.orders if order.odno == odno and order.left), None)
-        if original is None or body["KRX_FWDG_ORD_ORGNO"] != BRANCH:
-            raise Refused("APBK0005", "정정취소 가능한 주문이 없습니다.", rt_cd="7")
-        quantity = original.left if all_of_it else _whole(body, "ORD_QTY")
-        if not 0 < quantity <= original.left:
-            raise Refused("APBK0400", "주문 가능한 수량을 초과했습니다.", rt_cd="7")
-        original.cancelled += quantity
         cancel = body["RVSE_CNCL_DVSN_CD"] == "02"
+        original = next((order for order in account.orders if order.odno == odno), None)
+        if original is not None and original.left and fault == "filled_first":
+            account.fill(original, original.left, original.price)
+        left = 0 if original is None else original.left - original.withdrawn
+        if original is None or not left or body["KRX_FWDG_ORD_ORGNO"] != BRANCH:
+            raise Refused("APBK0005", "정정취소 가능한 주문이 없습니다.", rt_cd="7")
+        quantity = left if all_of_it else _whole(body, "ORD_QTY")
+        if not 0 < quantity <= left:
+            raise Refused("APBK0400", "주문 가능한 수량을 초과했습니다.", rt_cd="7")
         price = original.price if cancel else Decimal(_whole(body, "ORD_UNPR"))
+        if not cancel:
+            _check_grid(price)
+            more = (price - original.price) * quantity * (1 + FEE_RATE)
+            if original.side == BUY and account.free_cash() < more:
+                raise Refused("APBK0952", "주문가능금액을 초과 했습니다", rt_cd="7")
+        if cancel and fault == "slow_cancel":
+            original.withdrawn, original.patience = quantity, looks
+        else:
+            original.cancelled += quantity
         order = Order(
             self._odno(), original.symbol, original.side, original.kind, quantity, price, self._book.now(),
-            cancelled=quantity if cancel else 0, original=odno, hidden=hidden,
+            cancelled=quantity if cancel else 0, original=odno, hidden=looks if fault == "late" else 0,
         )  # fmt: skip
         return account.add(order, self._price(order.symbol))
 
@@ -313,67 +381,12 @@ class KisAccounts:
         return f"{self._last_odno:010}"
 
     def _price(self, symbol: str) -> Decimal:
-        return self._book.price("kis", symbol)
+        return self._prices.price(symbol)
 
     def _listed(self, symbol: str) -> str:
-        if not self._book.has("kis", symbol):
+        if not self._prices.has(symbol):
             raise Refused("MCA05918", "종목코드 오류입니다.")
         return symbol
-
-
-async def _before(kind: str, seconds: float, request: web.Request) -> web.StreamResponse | None:
-    """The answer of a fault that keeps the order from being taken, or None."""
-    match kind:
-        case "timeout_before":
-            await asyncio.sleep(seconds)
-            return _dropped(request)
-        case "reset_before":
-            return _dropped(request)
-        case "throttled":
-            return refusal("EGW00201", "초당 거래건수를 초과하였습니다.", 500)
-        case "ledger_throttled":
-            return refusal("EGW00215", "원장 초당 거래건수를 초과하였습니다.", 500)
-        case "token_expired":
-            return refusal("EGW00123", "기간이 만료된 token 입니다.", 500)
-        case "html_before":
-            return web.Response(text=MAINTENANCE, content_type="text/html", status=503)
-        case "error_before":
-            return web.Response(status=502)
-        case _:
-            return None
-
-
-async def _after(kind: str, seconds: float, request: web.Request, body: Mapping[str, Any]) -> web.StreamResponse:
-    """The answer to an order that was taken; a fault loses or spoils it."""
-    match kind:
-        case "timeout_after":
-            await asyncio.sleep(seconds)
-            return _dropped(request)
-        case "late":
-            return _dropped(request)
-        case "reset_mid_reply":
-            raw = json.dumps(body).encode()
-            reply = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(raw))})
-            await reply.prepare(request)
-            await reply.write(raw[: len(raw) // 2])
-            drop(request)
-            return reply
-        case "html_after":
-            return web.Response(text=MAINTENANCE, content_type="text/html")
-        case "error_after":
-            return web.Response(status=504)
-        case "garbled_after":
-            return web.json_response({"rt_cd": "0", "msg_cd": "APBK0013", "output": {"ODNO": ""}})
-        case "routing_after":
-            return refusal("EGW00203", "OPS라우팅 중 오류가 발생했습니다.", 500)
-        case _:
-            return web.json_response(body)
-
-
-def _dropped(request: web.Request) -> web.Response:
-    drop(request)
-    # the connection is gone; aiohttp wants a response to discard
-    return web.Response()
 
 
 def _daily_row(order: Order) -> dict[str, str]:
@@ -413,6 +426,11 @@ def _paged(
 
 def _done(code: str, message: str) -> dict[str, str]:
     return {"rt_cd": "0", "msg_cd": code, "msg1": message}
+
+
+def _check_grid(price: Decimal) -> None:
+    if price <= 0 or price % tick_size("kis", price):
+        raise Refused("APBK0004", "호가단위를 확인하여 주십시오.")
 
 
 def _whole(fields: Fields, name: str) -> int:

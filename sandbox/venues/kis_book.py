@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from sandbox.ticks import best_bid_and_ask
@@ -11,12 +11,17 @@ from sandbox.ticks import best_bid_and_ask
 FEE_RATE = Decimal("0.00015")
 SELL, BUY = "01", "02"
 LIMIT, MARKET_ORDER, IMMEDIATE = "00", "01", "11"
+KST = timedelta(hours=9)
 _ZERO = Decimal(0)
 
 
 @dataclass(slots=True)
 class Order:
-    """One order, taken at `at` (UTC). The daily list leaves it out the next `hidden` times it is read."""
+    """One order, taken at `at` (UTC). The daily list leaves it out the next `hidden` times it is read.
+
+    `expired` is what was left of it at the end of its day. A cancellation of `withdrawn` shares takes effect when the
+    daily list has been read `patience` times more.
+    """
 
     odno: str
     symbol: str
@@ -31,10 +36,17 @@ class Order:
     rejected: int = 0
     original: str = ""
     hidden: int = 0
+    expired: int = 0
+    withdrawn: int = 0
+    patience: int = 0
 
     @property
     def left(self) -> int:
-        return self.quantity - self.filled - self.cancelled - self.rejected
+        return self.quantity - self.filled - self.cancelled - self.rejected - self.expired
+
+    @property
+    def day(self) -> date:
+        return (self.at + KST).date()
 
 
 @dataclass(slots=True)
@@ -45,7 +57,7 @@ class Holding:
 
 @dataclass(slots=True)
 class AccountBook:
-    """Cash in KRW, holdings and orders of one account. `depth` is how much one order finds in the book."""
+    """Cash in KRW, holdings and orders of one account. `depth` is how much one order finds in the book at a time."""
 
     environment: str
     cash: Decimal
@@ -55,7 +67,9 @@ class AccountBook:
     orders: list[Order] = field(default_factory=list)
 
     def reserved(self) -> Decimal:
-        return sum((order.price * order.left for order in self.orders if order.side == BUY), _ZERO)
+        """What resting buys will cost, with their fees."""
+        cost = sum((order.price * order.left for order in self.orders if order.side == BUY), _ZERO)
+        return cost * (1 + FEE_RATE)
 
     def free_cash(self) -> Decimal:
         return self.cash - self.reserved()
@@ -70,21 +84,53 @@ class AccountBook:
         self.orders.append(order)
         bid, ask = best_bid_and_ask("kis", last)
         price = ask if order.side == BUY else bid
-        crosses = order.price >= ask if order.side == BUY else order.price <= bid
-        if order.left and (order.kind == MARKET_ORDER or crosses):
-            quantity = order.left if self.depth is None else min(order.left, self.depth)
-            self._fill(order, quantity, price)
+        if order.left and (order.kind == MARKET_ORDER or _crosses(order, last)):
+            self.fill(order, self._found(order), price)
         if order.kind != LIMIT:
             order.cancelled += order.left
         return order
 
-    def _fill(self, order: Order, quantity: int, price: Decimal) -> None:
-        order.filled, order.amount = quantity, price * quantity
+    def trade(self, symbol: str, last: Decimal) -> None:
+        """Match what rests in a symbol at a last price: those that cross fill at their own limit, up to the depth."""
+        for order in self.orders:
+            if order.left and order.symbol == symbol and _crosses(order, last):
+                self.fill(order, self._found(order), order.price)
+
+    def end_days_before(self, today: date) -> None:
+        """End what rests of the orders of earlier days (KST)."""
+        for order in self.orders:
+            if order.day < today:
+                order.expired += order.left
+
+    def read(self) -> list[Order]:
+        """The orders the daily list shows, now that it is read once more."""
+        shown = [order for order in self.orders if not order.hidden]
+        for order in self.orders:
+            order.hidden = max(order.hidden - 1, 0)
+            if order.withdrawn:
+                order.patience -= 1
+                if order.patience < 0:
+                    order.cancelled += min(order.withdrawn, order.left)
+                    order.withdrawn = 0
+        return shown
+
+    def fill(self, order: Order, quantity: int, price: Decimal) -> None:
+        """Trade `quantity` of an order at `price`."""
+        amount = price * quantity
+        order.filled, order.amount = order.filled + quantity, order.amount + amount
         held = self.holdings.setdefault(order.symbol, Holding(0, _ZERO))
         if order.side == BUY:
-            self.cash -= order.amount * (1 + FEE_RATE)
-            held.quantity, held.cost = held.quantity + quantity, held.cost + order.amount
+            self.cash -= amount * (1 + FEE_RATE)
+            held.quantity, held.cost = held.quantity + quantity, held.cost + amount
         else:
-            self.cash += order.amount * (1 - FEE_RATE)
+            self.cash += amount * (1 - FEE_RATE)
             held.cost -= held.cost / held.quantity * quantity
             held.quantity -= quantity
+
+    def _found(self, order: Order) -> int:
+        return order.left if self.depth is None else min(order.left, self.depth)
+
+
+def _crosses(order: Order, last: Decimal) -> bool:
+    bid, ask = best_bid_and_ask("kis", last)
+    return order.price >= ask if order.side == BUY else order.price <= bid

@@ -15,6 +15,7 @@ from sandbox.candles import CandleBook, number
 from sandbox.faults import SPOIL, spoiled
 from sandbox.ticks import best_bid_and_ask, tick_size
 from sandbox.venues.upbit_exchange import UpbitExchange
+from sandbox.venues.upbit_prices import UpbitPrices
 from trading.types import Candle
 
 UNITS = (1, 3, 5, 10, 15, 30, 60, 240)
@@ -58,8 +59,8 @@ class Upbit:
     """Answers `/v1/...`: quotation from the book's upbit candles, signed requests by `exchange`."""
 
     def __init__(self, book: CandleBook) -> None:
-        self._book = book
-        self.exchange = UpbitExchange(book)
+        self._prices = UpbitPrices(book)
+        self.exchange = UpbitExchange(self._prices)
         self._recent: dict[str, deque[float]] = {}
 
     def routes(self, prefix: str) -> list[web.RouteDef]:
@@ -118,7 +119,7 @@ class Upbit:
     def _markets(self, request: web.Request) -> list[dict[str, Any]]:
         detailed = (request.query.get("is_details") or request.query.get("isDetails") or "false").lower() == "true"
         rows: list[dict[str, Any]] = []
-        for symbol in self._book.symbols("upbit"):
+        for symbol in self._prices.symbols():
             code = symbol.partition("-")[2]
             korean, english = NAMES.get(symbol, (code, code))
             row: dict[str, Any] = {"market": symbol, "korean_name": korean, "english_name": english}
@@ -129,7 +130,7 @@ class Upbit:
 
     def _days(self, request: web.Request) -> list[dict[str, Any]]:
         symbol = self._market(request)
-        candles = self._book.daily("upbit", symbol)
+        candles = self._prices.daily(symbol)
         rows = []
         for index in _window(candles, request):
             candle = candles[index]
@@ -142,7 +143,7 @@ class Upbit:
         if unit not in UNITS:
             raise _Refused(400, _INVALID)
         symbol = self._market(request)
-        candles = self._book.minutes("upbit", symbol, unit)
+        candles = self._prices.minutes(symbol, unit)
         rows = [
             self._row(symbol, candles[index], timedelta(minutes=unit)) | {"unit": unit}
             for index in _window(candles, request)
@@ -150,7 +151,7 @@ class Upbit:
         return spoiled(rows, request.get(SPOIL), _PRICES, None)
 
     def _row(self, symbol: str, candle: Candle, length: timedelta) -> dict[str, Any]:
-        last_trade = min(candle.time + length - timedelta(milliseconds=1), self._book.now())
+        last_trade = min(candle.time + length - timedelta(milliseconds=1), self._prices.now())
         return {
             "market": symbol,
             "candle_date_time_utc": f"{candle.time:%Y-%m-%dT%H:%M:%S}",
@@ -168,8 +169,8 @@ class Upbit:
         return [self._ticker(symbol) for symbol in self._listed(request)]
 
     def _ticker(self, symbol: str) -> dict[str, Any]:
-        now = self._book.now()
-        days = self._book.daily("upbit", symbol)
+        now = self._prices.now()
+        days = self._prices.daily(symbol)
         today, before = days[-1], days[-2].close
         year = days[-364:]
         highest, lowest = max(year, key=lambda day: day.high), min(year, key=lambda day: day.low)
@@ -208,8 +209,8 @@ class Upbit:
         return [self._orderbook(symbol) for symbol in self._listed(request)]
 
     def _orderbook(self, symbol: str) -> dict[str, Any]:
-        bid, ask = best_bid_and_ask("upbit", self._book.price("upbit", symbol))
-        size = (self._book.daily("upbit", symbol)[-1].volume / 1_000).quantize(Decimal("0.00000001"))
+        bid, ask = self._prices.sides(symbol)
+        size = (self._prices.daily(symbol)[-1].volume / 1_000).quantize(Decimal("0.00000001"))
         units: list[dict[str, Any]] = []
         for _ in range(_BOOK_DEPTH):
             units.append(
@@ -223,7 +224,7 @@ class Upbit:
             bid, ask = best_bid_and_ask("upbit", bid)[0], best_bid_and_ask("upbit", ask)[1]
         return {
             "market": symbol,
-            "timestamp": int(self._book.now().timestamp() * 1000),
+            "timestamp": int(self._prices.now().timestamp() * 1000),
             "total_ask_size": number(size * _BOOK_DEPTH),
             "total_bid_size": number(size * _BOOK_DEPTH),
             "orderbook_units": units,
@@ -233,7 +234,7 @@ class Upbit:
     def _instruments(self, request: web.Request) -> list[dict[str, Any]]:
         rows = []
         for symbol in self._listed(request):
-            tick = tick_size("upbit", self._book.price("upbit", symbol))
+            tick = tick_size("upbit", self._prices.price(symbol))
             levels = [tick * 10**power for power in range(1, 5)]
             rows.append(
                 {
@@ -258,7 +259,7 @@ class Upbit:
         return [self._known(symbol.strip()) for symbol in named.split(",")]
 
     def _known(self, symbol: str) -> str:
-        if not self._book.has("upbit", symbol):
+        if not self._prices.has(symbol):
             raise _Refused(404, "Code not found")
         return symbol
 

@@ -9,10 +9,10 @@ from typing import Any, TypeAlias
 
 from aiohttp import web
 
-from sandbox.candles import CandleBook
 from sandbox.faults import ORDER_FAULT, Fault
-from sandbox.ticks import best_bid_and_ask, tick_size
-from sandbox.venues.upbit_keys import KEY_ERRORS, Key, Refused, check, read_body
+from sandbox.ticks import tick_size
+from sandbox.venues.upbit_control import UpbitControl
+from sandbox.venues.upbit_keys import Key, Refused, check, read_body
 from sandbox.venues.upbit_matching import (
     FEE,
     KST,
@@ -21,15 +21,15 @@ from sandbox.venues.upbit_matching import (
     QUOTE,
     UNIT,
     Account,
-    Balance,
     Order,
+    balance_row,
     coin,
     stamp,
     text,
 )
+from sandbox.venues.upbit_prices import UpbitPrices
 from sandbox.venues.upbit_replies import REPLIES_LOST, lost, refused, reply
 
-KEY_LIFE = timedelta(days=365)
 LONGEST_WINDOW = timedelta(days=7)
 MOST_OPEN, MOST_CLOSED, MOST_NAMED = 100, 1000, 100
 
@@ -47,11 +47,12 @@ Answer: TypeAlias = Callable[[web.Request, str, Key], Any]
 
 
 class UpbitExchange:
-    """Answers the signed requests under `/v1`, and `/control/upbit/...` that sets the accounts up."""
+    """Answers the signed requests under `/v1`; `/control/upbit/...` sets its accounts and prices."""
 
-    def __init__(self, book: CandleBook) -> None:
-        self._book = book
+    def __init__(self, prices: UpbitPrices) -> None:
+        self._prices = prices
         self.keys: dict[str, Key] = {}
+        self._control = UpbitControl(self.keys, prices)
 
     def routes(self, prefix: str) -> list[web.RouteDef]:
         reads: dict[str, Answer] = {
@@ -65,22 +66,18 @@ class UpbitExchange:
         }
         return [
             *(web.get(prefix + path, self._answering(answer)) for path, answer in reads.items()),
-            web.delete(f"{prefix}/v1/order", self._answering(self._cancel)),
+            web.delete(f"{prefix}/v1/order", self._cancel),
             web.post(f"{prefix}/v1/orders", self._place),
             web.post(f"{prefix}/v1/orders/test", self._test),
         ]
 
     def control_routes(self, prefix: str) -> list[web.RouteDef]:
-        return [
-            web.post(f"{prefix}/accounts", self._set_account),
-            web.get(f"{prefix}/accounts", self._show_account),
-            web.post(f"{prefix}/fills", self._fill),
-        ]
+        return self._control.routes(prefix)
 
     def _answering(self, answer: Answer) -> Callable[[web.Request], Any]:
         async def handler(request: web.Request) -> web.StreamResponse:
             try:
-                named, key = await check(request, self.keys, self._book.now())
+                named, key = await check(request, self.keys, self._prices.now())
                 return reply(answer(request, named, key))
             except Refused as refusal:
                 return refused(refusal)
@@ -91,7 +88,7 @@ class UpbitExchange:
 
     def _accounts(self, _: web.Request, __: str, key: Key) -> list[dict[str, Any]]:
         key.account.settle()
-        return [_balance_row(currency, held) for currency, held in key.account.balances.items()]
+        return [balance_row(currency, held) for currency, held in key.account.balances.items()]
 
     def _chance(self, request: web.Request, _: str, key: Key) -> dict[str, Any]:
         market = self._market(request.query.get("market", ""))
@@ -111,21 +108,13 @@ class UpbitExchange:
                 "max_total": text(MAX_TOTAL),
                 "state": "active",
             },
-            "bid_account": _balance_row(QUOTE, key.account.balance(QUOTE)),
-            "ask_account": _balance_row(units, key.account.balance(units)),
+            "bid_account": balance_row(QUOTE, key.account.balance(QUOTE)),
+            "ask_account": balance_row(units, key.account.balance(units)),
         }
 
     def _order(self, request: web.Request, _: str, key: Key) -> dict[str, Any]:
         order = self._found(request, key)
         return order.row() | {"trades": order.trade_rows()}
-
-    def _cancel(self, request: web.Request, _: str, key: Key) -> dict[str, Any]:
-        order = self._found(request, key)
-        if order.state != "wait":
-            raise Refused(404, "order_not_found", _NOT_FOUND)
-        before = order.row()
-        key.account.cancel(order)
-        return before
 
     def _found(self, request: web.Request, key: Key) -> Order:
         uuid, identifier = request.query.get("uuid", ""), request.query.get("identifier", "")
@@ -142,7 +131,7 @@ class UpbitExchange:
         return [order.row() for order in self._listed(request, key, ("wait", "watch"))[skipped : skipped + limit]]
 
     def _closed(self, request: web.Request, _: str, key: Key) -> list[dict[str, Any]]:
-        now = self._book.now()
+        now = self._prices.now()
         end = _moment(request, "end_time", now)
         start = _moment(request, "start_time", end - LONGEST_WINDOW)
         if end - start > LONGEST_WINDOW:
@@ -182,7 +171,7 @@ class UpbitExchange:
     async def _place(self, request: web.Request) -> web.StreamResponse:
         fault = request.get(ORDER_FAULT)
         try:
-            _, key = await check(request, self.keys, self._book.now())
+            _, key = await check(request, self.keys, self._prices.now())
             order = self._checked(await read_body(request), key.account, fault)
             key.account.open(order)
         except Refused as refusal:
@@ -191,9 +180,26 @@ class UpbitExchange:
             return await lost(fault, request)
         return reply(order.row(), 201)
 
+    async def _cancel(self, request: web.Request) -> web.StreamResponse:
+        fault = request.get(ORDER_FAULT)
+        try:
+            _, key = await check(request, self.keys, self._prices.now())
+            order = self._found(request, key)
+            if fault is not None and fault.variant == "filled" and order.state == "wait" and order.volume is not None:
+                key.account.fill(order, order.volume - order.executed)
+            if order.state != "wait":
+                raise Refused(404, "order_not_found", _NOT_FOUND)
+            before = order.row()
+            key.account.cancel(order, fault.seconds if fault is not None and fault.variant == "slow" else 0)
+        except Refused as refusal:
+            return refused(refusal)
+        if fault is not None and fault.variant in REPLIES_LOST:
+            return await lost(fault, request)
+        return reply(before)
+
     async def _test(self, request: web.Request) -> web.StreamResponse:
         try:
-            _, key = await check(request, self.keys, self._book.now())
+            _, key = await check(request, self.keys, self._prices.now())
             order = self._checked(await read_body(request), key.account, None, test=True)
         except Refused as refusal:
             return refused(refusal)
@@ -212,7 +218,7 @@ class UpbitExchange:
         smp_type = body.get("smp_type", "none" if in_force == "post_only" else "cancel_maker")
         self._check_shape(side, ord_type, in_force, smp_type, volume, price)
         self._check_total(market, side, ord_type, volume, price)
-        now = self._book.now()
+        now = self._prices.now()
         variant, seconds = ("", 0.0) if fault is None else (fault.variant or "", fault.seconds)
         order = Order(
             market=market,
@@ -256,7 +262,7 @@ class UpbitExchange:
             raise Refused(400, "validation_error", "잘못된 API 요청입니다.")
         if ord_type == "limit" and price is not None and price % tick_size("upbit", price):
             raise Refused(400, f"invalid_price_{side}", "주문가격 단위를 잘못 입력하셨습니다.")
-        bid, _ = self._sides(market)
+        bid, _ = self._prices.sides(market)
         total = (bid if price is None else price) * (1 if volume is None else volume)
         if total < MIN_TOTAL:
             least = f"최소주문금액 이상으로 주문해주세요. (최소 {MIN_TOTAL} {QUOTE})"
@@ -266,78 +272,9 @@ class UpbitExchange:
             raise Refused(400, f"over_krw_funds_{side}", most)
 
     def _market(self, symbol: str) -> str:
-        if not self._book.has("upbit", symbol):
+        if not self._prices.has(symbol):
             raise Refused(400, "notfoundmarket", f"다음 마켓에 없는 종목입니다: {symbol}")
         return symbol
-
-    def _sides(self, symbol: str) -> tuple[Decimal, Decimal]:
-        return best_bid_and_ask("upbit", self._book.price("upbit", symbol))
-
-    # control
-
-    async def _set_account(self, request: web.Request) -> web.Response:
-        """Make a key, or change the one there is: only what is named changes, its orders and nonces stay."""
-        try:
-            body = await request.json()
-            name, secret = str(body["access_key"]), body.get("secret_key")
-            if name not in self.keys:
-                account = Account(self._sides, self._book.now)
-                self.keys[name] = Key(str(body["secret_key"]), account, self._book.now() + KEY_LIFE)
-            key = self.keys[name]
-            key.secret = key.secret if secret is None else str(secret)
-            if "balances" in body:
-                key.account.set({currency: _balance(held) for currency, held in body["balances"].items()})
-            if "expires_at" in body:
-                key.expires_at = datetime.fromisoformat(body["expires_at"])
-            key.refuse = str(body.get("refuse") or "")
-            if key.refuse and key.refuse not in KEY_ERRORS:
-                raise ValueError(key.refuse)
-        except (ValueError, TypeError, KeyError, AttributeError, InvalidOperation):
-            wanted = "access_key, secret_key, balances {currency: amount}, expires_at (ISO), refuse (an error of keys)"
-            return web.json_response({"error": f"the body is not JSON with {wanted}"}, status=400)
-        return web.json_response({"access_key": name}, status=201)
-
-    async def _show_account(self, request: web.Request) -> web.Response:
-        """Balances and all orders of a key with their trades, also those that reads do not find yet."""
-        key = self.keys.get(request.query.get("access_key", ""))
-        if key is None:
-            return web.json_response({"error": "there is no such access_key"}, status=404)
-        key.account.settle()
-        orders = [order.row() | {"trades": order.trade_rows()} for order in key.account.orders.values()]
-        balances = [_balance_row(currency, held) for currency, held in key.account.balances.items()]
-        return web.json_response({"balances": balances, "orders": orders})
-
-    async def _fill(self, request: web.Request) -> web.Response:
-        """Let an open limit order trade: `access_key`, `uuid` and `volume`."""
-        try:
-            body = await request.json()
-            account, volume = self.keys[body["access_key"]].account, Decimal(body["volume"])
-            order = account.orders[body["uuid"]]
-            if order.state != "wait" or order.volume is None or not 0 < volume <= order.volume - order.executed:
-                raise ValueError(volume)
-        except (ValueError, TypeError, KeyError, InvalidOperation):
-            return web.json_response(
-                {"error": "name access_key, uuid of an open order, volume it has left"}, status=400
-            )
-        account.fill(order, volume)
-        return web.json_response(order.row(), status=201)
-
-
-def _balance_row(currency: str, held: Balance) -> dict[str, Any]:
-    return {
-        "currency": currency,
-        "balance": text(held.free),
-        "locked": text(held.locked),
-        "avg_buy_price": text(held.avg_buy_price),
-        "avg_buy_price_modified": False,
-        "unit_currency": QUOTE,
-    }
-
-
-def _balance(given: Any) -> Balance:
-    if not isinstance(given, Mapping):
-        return Balance(Decimal(str(given)))
-    return Balance(Decimal(str(given["balance"])), avg_buy_price=Decimal(str(given.get("avg_buy_price", "0"))))
 
 
 def _amount(body: Mapping[str, str], name: str) -> Decimal | None:

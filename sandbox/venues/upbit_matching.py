@@ -1,4 +1,8 @@
-"""Accounts and orders of the Upbit stand-in: balances, locks, matching at the quote, fees. No HTTP."""
+"""Accounts and orders of the Upbit stand-in: balances, locks, matching at the quote, fees. No HTTP.
+
+An order that crosses the book when it comes trades at the book's price; one that rests trades at its own price when
+the book comes to it. Both are looked at whenever the account is, and when a price is set by hand.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +37,7 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """One execution, at the price of the other side."""
+    """One execution, with a price of its own."""
 
     uuid: str
     price: Decimal
@@ -43,8 +47,9 @@ class Trade:
 
 @dataclass(slots=True)
 class Order:
-    """An order as it was asked for, and what became of it. From `visible_at` on reads find it, and from
-    `matched_at` on it is matched."""
+    """An order as it was asked for, and what became of it. From `visible_at` on reads find it, from `matched_at` on
+    it is matched, and from `cancelled_at` on it is cancelled. Of `share` it trades at the first price it meets, which
+    is `met`, and the rest at any other one; `rests` once it was in the book."""
 
     market: str
     side: str
@@ -58,6 +63,9 @@ class Order:
     visible_at: datetime
     matched_at: datetime
     share: Decimal = Decimal(1)
+    met: Decimal | None = None
+    rests: bool = False
+    cancelled_at: datetime | None = None
     uuid: str = field(default_factory=lambda: str(uuid4()))
     state: str = "wait"
     locked: Decimal = _ZERO
@@ -159,11 +167,13 @@ class Account:
         self.settle()
 
     def settle(self) -> None:
-        """Match every open order whose time has come against the book."""
+        """Match every open order whose time has come against the book, and end those whose cancellation is due."""
         now = self._now()
         for order in self.orders.values():
             if order.state == "wait" and order.matched_at <= now:
                 self._match(order)
+            if order.state == "wait" and order.cancelled_at is not None and order.cancelled_at <= now:
+                self._end(order, "cancel")
 
     def fill(self, order: Order, volume: Decimal) -> None:
         """Let a resting limit order trade `volume` units at its price."""
@@ -172,9 +182,10 @@ class Account:
         if order.volume is not None and order.executed >= order.volume:
             self._end(order, "done")
 
-    def cancel(self, order: Order) -> None:
-        """Release what the order holds."""
-        self._end(order, "cancel")
+    def cancel(self, order: Order, seconds: float = 0) -> None:
+        """Release what the order holds, `seconds` from now; until then it may trade."""
+        order.cancelled_at = self._now() + timedelta(seconds=seconds)
+        self.settle()
 
     def find(self, uuid: str, identifier: str) -> Order | None:
         """The order reads find; the uuid wins if both are given."""
@@ -194,21 +205,27 @@ class Account:
         by_value = order.volume is None
         limited = order.ord_type == "limit" and order.price is not None
         crosses = not limited or (order.price >= price if order.side == "bid" else order.price <= price)  # type: ignore[operator]
-        if crosses and order.time_in_force == "post_only":
+        if crosses and order.time_in_force == "post_only" and not order.rests:
             self._end(order, "cancel")
             return
         if not crosses or (order.time_in_force == "fok" and order.share < 1):
+            order.rests = True
             if order.time_in_force in ("ioc", "fok"):
                 self._end(order, "cancel")
             return
+        if order.met == price:
+            # the other side offered no more at this price
+            return
         whole = (order.price or _ZERO) / price if by_value else (order.volume or _ZERO) - order.executed
         volume = (whole * order.share).quantize(UNIT, ROUND_DOWN)
-        # in two trades, as it mostly is, so that a fee has to be spread
+        if order.share < 1:
+            order.share, order.met = Decimal(1), price
+        # in two trades, as it mostly is, so that a fee has to be told for each
         first = (volume / 3).quantize(UNIT, ROUND_DOWN)
         for part in (first, volume - first):
             if part:
-                self._trade(order, price, part)
-        order.share = _ZERO
+                self._trade(order, order.price if order.rests and order.price is not None else price, part)
+        order.rests = True
         if not by_value and order.executed == order.volume:
             self._end(order, "done")
         elif order.ord_type != "limit" or order.time_in_force == "ioc":
@@ -246,6 +263,18 @@ def coin(market: str) -> str:
 def text(value: Decimal | None) -> str | None:
     """An amount as Upbit writes it: no exponent, no trailing zeros."""
     return None if value is None else f"{value.normalize():f}"
+
+
+def balance_row(currency: str, held: Balance) -> dict[str, Any]:
+    """One row of `/v1/accounts`."""
+    return {
+        "currency": currency,
+        "balance": text(held.free),
+        "locked": text(held.locked),
+        "avg_buy_price": text(held.avg_buy_price),
+        "avg_buy_price_modified": False,
+        "unit_currency": QUOTE,
+    }
 
 
 def stamp(moment: datetime) -> str:

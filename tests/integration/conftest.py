@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
 import pytest
+from house import STRATEGY, House, Venue, settings
 from sqlalchemy import make_url
 
-from sandbox.local import LocalPostgres
+from sandbox.local import LocalPostgres, LocalRedis
+from storage.engine import open_engine
+from storage.redis import open_redis
 from storage.tables import metadata
 
 
@@ -40,3 +44,13 @@ async def emptied_database_url(module_database_url: str) -> str:
     await connection.execute(f"SET session_replication_role = replica; {deletions}")
     await connection.close()
     return module_database_url
+
+
+@pytest.fixture
+async def house(emptied_database_url: str, redis_server: LocalRedis, tmp_path: Path) -> AsyncIterator[House]:
+    """The tasks' surroundings with a venue in memory; its database and its Redis are empty."""
+    engine, redis = open_engine(emptied_database_url), open_redis(redis_server.url)
+    await redis.flushdb()
+    yield House(engine, redis, Venue(), settings(tmp_path, STRATEGY))
+    await redis.aclose()
+    await engine.dispose()

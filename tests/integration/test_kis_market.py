@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from redis.asyncio import Redis
 
 from sandbox.candles import aggregate
+from sandbox.client import SandboxControl, SandboxError
 from sandbox.local import LocalRedis
 from sandbox.server import Sandbox
 from trading.candles import check
@@ -29,7 +30,7 @@ from workers.http import open_session
 from workers.kis.auth import SharedToken
 from workers.kis.market import KisMarket
 
-SAMSUNG = "005930"
+SAMSUNG, HYNIX = "005930", "000660"
 KEY, SECRET = "PSappkey0123456789", "appsecret0123456789/+="
 PRICE = "/uapi/domestic-stock/v1/quotations/inquire-price"
 DAYS = "/uapi/domestic-stock/v1/quotations/inquire-daily-itemchartprice"
@@ -159,6 +160,83 @@ async def test_a_quote_has_book_and_tick(kis: KisMarket, sandbox: Sandbox) -> No
     assert quote.bid <= quote.price <= quote.ask
     assert quote.price == sandbox.book.price("kis", SAMSUNG)
     assert quote.tick_size == Decimal(100)
+    assert (quote.bid_size or 0) > 0
+    assert (quote.ask_size or 0) > 0
+
+
+async def test_the_step_of_a_price_is_the_tables_for_what_the_instrument_is(
+    kis: KisMarket, session: aiohttp.ClientSession, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    stock, fund = await kis.instrument(SAMSUNG), await kis.instrument("069500")
+    prices = [Decimal(price) for price in (1_999, 4_990, 60_000, 700_000)]
+    assert [kis.tick_size(stock, price) for price in prices] == [1, 5, 100, 1_000]
+    assert [kis.tick_size(fund, price) for price in prices] == [1, 5, 5, 5]
+    steps = iter(["5", "7", "7"])
+
+    def answer(request: web.Request) -> dict[str, Any]:
+        tick = next(steps) if "inquire-price" in request.path else ""
+        return {"output": {"stck_prpr": "35000", "aspr_unit": tick}, "output1": {"askp1": "35005", "bidp1": "35000"}}
+
+    async with Stub(answer) as url:
+        market = KisMarket(session, redis, url, KEY, SECRET)
+        other = await market.instrument("102110")
+        assert market.tick_size(other, Decimal(35_000)) == 50
+        # what the venue says of it tells that it is a fund
+        quote = await market.quote("102110")
+        assert (quote.tick_size, quote.bid_size) == (5, None)
+        assert market.tick_size(other, Decimal(60_000)) == 5
+        assert not caplog.records
+        # a step that no table has stays the venue's in the quote, and is told once
+        assert [(await market.quote("102110")).tick_size for _ in range(2)] == [7, 7]
+        assert [record.getMessage() for record in caplog.records] == [
+            "kis 102110: its price step at 35000 is 7, the table says 5; see workers/kis/ticks.json"
+        ]
+
+
+async def test_a_price_that_is_set_is_in_quote_book_and_candles_alike(kis: KisMarket, sandbox: Sandbox) -> None:
+    control = SandboxControl(sandbox.url)
+    before, days = await kis.quote(SAMSUNG), await kis.candles(SAMSUNG, 3)
+    other = await kis.quote(HYNIX)
+    low = before.price - 10 * before.tick_size
+    for price in (low, before.price):
+        await asyncio.to_thread(control.post, "kis/price", {"symbol": SAMSUNG, "price": str(price)})
+        quote = await kis.quote(SAMSUNG)
+        assert (quote.price, quote.bid, quote.ask) == (price, price - 100, price + 100)
+    moved = await kis.candles(SAMSUNG, 3)
+    assert moved[:-1] == days[:-1]
+    assert (moved[-1].close, moved[-1].low, moved[-1].high) == (
+        before.price,
+        min(low, days[-1].low),
+        days[-1].high,
+    )
+    await asyncio.to_thread(control.post, "kis/price", {"symbol": SAMSUNG, "price": str(low)})
+    assert (await kis.candles(SAMSUNG, 1))[-1].close == low
+    assert (await kis.quote(HYNIX)).price == other.price
+    for body in ({"symbol": "999999", "price": "100"}, {"symbol": SAMSUNG, "price": "60001"}, {"symbol": SAMSUNG}):
+        with pytest.raises(SandboxError):
+            await asyncio.to_thread(control.post, "kis/price", body)
+    await asyncio.to_thread(control.delete, "kis/price")
+    assert await kis.candles(SAMSUNG, 3) == days
+    assert (await kis.quote(SAMSUNG)).price == before.price
+
+
+async def test_minutes_after_a_set_price_have_it(
+    sandbox: Sandbox, session: aiohttp.ClientSession, redis: Redis
+) -> None:
+    now = datetime.now(UTC).replace(hour=5, minute=7, second=30, microsecond=0)
+    sandbox.book.now = lambda: now
+    earlier = [minute for minute in sandbox.book.minutes("kis", SAMSUNG, 1) if minute.time.date() == now.date()]
+    price = sandbox.book.price("kis", SAMSUNG) - 500
+    await asyncio.to_thread(SandboxControl(sandbox.url).post, "kis/price", {"symbol": SAMSUNG, "price": str(price)})
+    later = now + timedelta(minutes=3)
+    sandbox.book.now = lambda: later
+    kis = KisMarket(session, redis, f"{sandbox.url}/kis", KEY, SECRET, clock=lambda: later)
+    minutes = await kis.minute_candles(SAMSUNG, 1, 1_000)
+    assert minutes[: len(earlier) - 1] == earlier[:-1]
+    assert minutes[len(earlier) - 1].close == price
+    after = minutes[len(earlier) :]
+    assert len(after) == 3
+    assert {value for minute in after for value in (minute.open, minute.high, minute.low, minute.close)} == {price}
 
 
 async def test_outside_the_session_bid_and_ask_are_the_price(session: aiohttp.ClientSession, redis: Redis) -> None:

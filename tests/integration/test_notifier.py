@@ -30,7 +30,6 @@ from notifications.trades import TradeNotifier
 from sandbox.local import LocalRedis
 from sandbox.server import Sandbox
 from settings import Settings
-from trading.decision import Skip
 from trading.types import (
     Analysis,
     Decision,
@@ -300,13 +299,14 @@ async def test_trade_messages_arrive_once_however_often_the_task_runs(
     intent = OrderIntent("c1", "yfinance", "AAPL", Side.BUY, Decimal(2), Decimal("234.5"), "USD")
     fill = Fill("t1", Decimal(2), Decimal("234.4"), Decimal(0), ANALYSIS.at)
     placement = Placement("v1", OrderState.FILLED, (fill,))
-    skip = Skip("insufficient_cash", "not enough", have=Decimal(5), need=Decimal(500))
 
     async def run_task(run_id: str) -> list[Recorded | None]:
         return [
             await notifier.analysis_complete(APPLE, ANALYSIS, run_id=run_id, analysis_id="a1", trace_id="4bf92f35"),
             await notifier.order(APPLE, intent, placement, run_id=run_id),
-            await notifier.insufficient_cash(APPLE, ANALYSIS, skip, run_id=run_id),
+            await notifier.insufficient_cash(
+                APPLE, Side.BUY, have=Decimal(5), need=Decimal(500), at=ANALYSIS.at, run_id=run_id
+            ),
         ]
 
     async with running(settings):

@@ -7,14 +7,14 @@ import random
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.engine import open_engine
-from trading.types import Account, Instrument, OrderIntent, OrderState, Placement, Position, Quote, Side
+from trading.types import Account, Instrument, OrderIntent, OrderState, Placement, Position, Quote, Side, TimeInForce
 from workers.errors import VenueError
 from workers.paper import rules
 from workers.paper.broker import Holdings, PaperBroker
@@ -130,9 +130,6 @@ async def test_what_does_not_cross_is_cancelled(broker: PaperBroker, side: Side,
         ({"quantity": Decimal("0.01")}, "below_minimum: value 1001 KRW, at least 5000 KRW needed"),
         ({"quantity": Decimal(10)}, "insufficient_funds: balance 1000000 KRW, need 1001500.5 KRW"),
         ({"side": Side.SELL}, "insufficient_position: balance 0 KRW-BTC, need 1"),
-        ({"quantity": Decimal(0)}, "bad_quantity: 0"),
-        ({"quantity": Decimal("NaN")}, "bad_quantity: NaN"),
-        ({"price": Decimal(-100)}, "bad_price: -100"),
     ],
 )
 async def test_a_rejection_names_its_figures(
@@ -144,6 +141,83 @@ async def test_a_rejection_names_its_figures(
     assert await broker.find("b1") == placed
     assert (await broker.account(BTC)).cash == 1_000_000
     assert await count(engine, "paper_fills") == 0
+
+
+@pytest.mark.parametrize("time_in_force", TimeInForce)
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"quantity": Decimal(0)}, "bad_quantity: 0"),
+        ({"quantity": Decimal(-1)}, "bad_quantity: -1"),
+        ({"quantity": Decimal("NaN")}, "bad_quantity: NaN"),
+        ({"price": Decimal(-100)}, "bad_price: -100"),
+        ({"price": Decimal("Infinity")}, "bad_price: Infinity"),
+    ],
+)
+async def test_what_is_no_order_is_rejected_without_a_trace(
+    broker: PaperBroker, change: dict[str, object], reason: str, time_in_force: TimeInForce
+) -> None:
+    wrong = replace(order("b1", Side.BUY, "1"), time_in_force=time_in_force, **change)
+    for _ in range(2):
+        assert await broker.place(wrong, BTC, QUOTE) == Placement(None, OrderState.REJECTED, (), reason)
+    assert await broker.find("b1") is None
+
+
+async def test_the_tick_is_the_one_at_the_orders_price(engine: AsyncEngine, clock: Clock) -> None:
+    def tick_size(instrument: Instrument, price: Decimal) -> Decimal:
+        return Decimal(100) if price >= 100_000 else Decimal(50)
+
+    broker = PaperBroker(engine, "upbit", opening_cash={"KRW": Decimal(1_000_000)}, tick_size=tick_size, now=clock)
+    below = await broker.place(order("b1", Side.BUY, "1", 99_950), BTC, QUOTE)
+    assert below.state is OrderState.CANCELLED
+    above = await broker.place(order("b2", Side.BUY, "1", 100_150), BTC, QUOTE)
+    assert above.reason == "off_tick: price 100150 is no multiple of 100"
+
+
+async def test_an_ioc_order_trades_what_is_on_offer_and_its_rest_is_cancelled(broker: PaperBroker) -> None:
+    thin = replace(QUOTE, ask_size=Decimal(3), bid_size=Decimal("0.5"))
+    bought = await broker.place(order("b1", Side.BUY, "5"), BTC, thin)
+    assert (bought.state, bought.reason) == (
+        OrderState.CANCELLED,
+        "partly_filled: 3 of 5 traded, the rest is cancelled",
+    )
+    assert [(fill.trade_id, fill.quantity, fill.price) for fill in bought.fills] == [("paper-b1-1", 3, 100_100)]
+    sold = await broker.place(order("s1", Side.SELL, "1", 99_900), BTC, thin)
+    assert (sold.state, sold.fills[0].quantity) == (OrderState.CANCELLED, Decimal("0.5"))
+    account = await broker.account(BTC)
+    assert account.position.quantity == Decimal("2.5")
+    assert await broker.open_orders() == []
+
+
+async def test_the_size_of_one_quote_is_not_sold_twice(broker: PaperBroker, clock: Clock) -> None:
+    thin = replace(QUOTE, ask_size=Decimal(3))
+    await broker.place(order("b1", Side.BUY, "2"), BTC, thin)
+    second = await broker.place(order("b2", Side.BUY, "2"), BTC, thin)
+    assert (second.state, second.fills[0].quantity) == (OrderState.CANCELLED, 1)
+    third = await broker.place(order("b3", Side.BUY, "2"), BTC, thin)
+    assert third.reason == "not_crossed: nothing is left of the 3 on offer at 100100"
+    clock.time += timedelta(seconds=1)
+    fresh = await broker.place(order("b4", Side.BUY, "2"), BTC, replace(thin, at=clock.time))
+    assert fresh.state is OrderState.FILLED
+
+
+@pytest.mark.parametrize("size", ["NaN", "-1", "Infinity"])
+async def test_a_quote_with_an_impossible_size_is_refused(broker: PaperBroker, size: str) -> None:
+    placed = await broker.place(order("b1", Side.BUY, "1"), BTC, replace(QUOTE, ask_size=Decimal(size)))
+    assert placed.state is OrderState.REJECTED
+    assert placed.reason is not None
+    assert placed.reason.startswith("bad_quote: ")
+
+
+async def test_money_is_exact_however_many_digits_it_has(broker: PaperBroker) -> None:
+    tiny = replace(BTC, fee_rate=Decimal("0.00012345"), min_order_value=Decimal(0))
+    quote = replace(QUOTE, bid=Decimal("1.23456789"), ask=Decimal("1.23456789"), tick_size=Decimal("0.00000001"))
+    bought = order("b1", Side.BUY, "12345.67891234")
+    placed = await broker.place(replace(bought, price=Decimal("1.23456789")), tiny, quote)
+    with localcontext(prec=100):
+        paid = Decimal("1.23456789") * Decimal("12345.67891234") * Decimal("1.00012345")
+        assert (await broker.account(BTC)).cash == 1_000_000 - paid
+        assert placed.fills[0].fee == Decimal("1.23456789") * Decimal("12345.67891234") * Decimal("0.00012345")
 
 
 async def test_a_buy_needs_cash_for_its_limit_and_fee_not_only_for_the_fill(broker: PaperBroker) -> None:

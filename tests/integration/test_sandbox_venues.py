@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
@@ -15,6 +16,7 @@ import aiohttp
 import pytest
 
 from sandbox.candles import read_candles
+from sandbox.client import SandboxControl, SandboxError
 from sandbox.server import Sandbox
 
 SHARED = Path(os.environ.get("SHARED_DIR", Path(__file__).parents[2].parent / "shared"))
@@ -125,6 +127,43 @@ async def test_upbit_quotes_the_last_close_and_a_book_one_tick_around_it(http: a
     best = books[0]["orderbook_units"][0]
     assert (best["bid_price"], best["ask_price"]) == (price - tick, price + tick)
     assert list(instruments[0]) == list(_documented("upbit/orderbook_instruments.json")["body"][0])
+
+
+async def test_a_price_set_by_hand_moves_all_that_upbit_tells_of_a_market_until_it_is_given_back(
+    sandbox: Sandbox, http: aiohttp.ClientSession
+) -> None:
+    async def told(symbol: str) -> list[Any]:
+        _, tickers, _ = await _upbit(http, "ticker", markets=symbol)
+        _, books, _ = await _upbit(http, "orderbook", markets=symbol)
+        _, instruments, _ = await _upbit(http, "orderbook/instruments", markets=symbol)
+        closes = []
+        for path in ("candles/days", "candles/minutes/1", "candles/minutes/60"):
+            _, candles, _ = await _upbit(http, path, market=symbol, count="2")
+            assert candles[0]["low_price"] <= candles[0]["trade_price"] <= candles[0]["high_price"]
+            closes.append(candles[0]["trade_price"])
+            closes.append(candles[1]["trade_price"])
+        best = books[0]["orderbook_units"][0]
+        return [tickers[0]["trade_price"], best["bid_price"], best["ask_price"], instruments[0]["tick_size"], *closes]
+
+    control = SandboxControl(sandbox.url)
+    before, other = await told("KRW-XRP"), await told("KRW-BTC")
+    loop = asyncio.get_running_loop()
+    for price, bid, ask, tick in ((12_340, 12_330, 12_350, "10"), (51, 50.9, 51.1, "0.1")):
+        moved = {"symbol": "KRW-XRP", "price": str(price)}
+        assert await loop.run_in_executor(None, control.post, "upbit/price", moved) == moved
+        now = await told("KRW-XRP")
+        assert now[:5] == [price, bid, ask, tick, price]
+        assert (now[6], now[8]) == (price, price)
+        # what is over has not moved
+        assert (now[5], now[9]) == (before[5], before[9])
+    assert await told("KRW-BTC") == other
+    await loop.run_in_executor(None, control.delete, "upbit/price?symbol=KRW-BTC")
+    assert (await told("KRW-XRP"))[0] == 51
+    await loop.run_in_executor(None, control.delete, "upbit/price")
+    assert (await told("KRW-XRP"))[:4] == before[:4]
+    for wrong in ({"symbol": "KRW-NOPE", "price": "1"}, {"symbol": "KRW-XRP", "price": "0"}, {"price": "1"}):
+        with pytest.raises(SandboxError, match="positive number of KRW"):
+            await loop.run_in_executor(None, control.post, "upbit/price", wrong)
 
 
 async def test_upbit_lists_its_markets_with_names_and_warnings(http: aiohttp.ClientSession) -> None:

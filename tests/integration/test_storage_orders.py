@@ -18,12 +18,13 @@ from storage.analyses import StoredAnalysis
 from storage.counts import run_counts
 from storage.engine import open_engine
 from storage.errors import Contradiction, NotFound, SymbolBlocked
-from storage.journal import JournalOrder
+from storage.journal import JournalOrder, Origin
 from storage.recent import recent_decisions, recent_orders, recent_runs
 from trading.types import (
     Analysis,
     Decision,
     Fill,
+    OpenOrder,
     OrderIntent,
     OrderState,
     Placement,
@@ -81,9 +82,8 @@ def fill(trade_id: str, quantity: str) -> Fill:
 
 
 async def planned(engine: AsyncEngine, analysis: StoredAnalysis, what: OrderIntent | None = None) -> JournalOrder:
-    return await orders.plan(
-        engine, what or intent(), analysis_id=analysis.id, run_id=analysis.run_id, trace_id="trace"
-    )
+    origin = Origin(analysis.id, analysis.run_id)
+    return await orders.plan(engine, what or intent(), origin=origin, trace_id="trace")
 
 
 async def sent(engine: AsyncEngine, analysis: StoredAnalysis, what: OrderIntent | None = None) -> JournalOrder:
@@ -257,10 +257,10 @@ async def test_an_unknown_order_is_settled_by_the_venues_word(engine: AsyncEngin
     order = await sent(engine, analysis)
     unknown = await orders.record(engine, order.id, Placement(None, OrderState.UNKNOWN, reason="TimedOut"))
     assert (unknown.state, unknown.reason) == (OrderState.UNKNOWN, "TimedOut")
-    assert [found.id for found in await orders.unsettled(engine, "upbit", "KRW-BTC")] == [order.id]
+    assert [found.id for found in await orders.unproven(engine, "upbit", "KRW-BTC")] == [order.id]
     settled = await orders.record(engine, order.id, Placement("v", OrderState.FILLED, (fill("t1", "1.5"),)))
     assert settled.state is OrderState.FILLED
-    assert await orders.unsettled(engine, "upbit", "KRW-BTC") == []
+    assert await orders.unproven(engine, "upbit", "KRW-BTC") == []
 
 
 @pytest.mark.parametrize(
@@ -329,14 +329,60 @@ async def test_a_state_is_set_only_from_the_expected_one(engine: AsyncEngine, an
     assert (await orders.get(engine, order.id)).reason == "TimedOut"
 
 
-async def test_open_orders_are_found_by_state_market_and_age(engine: AsyncEngine, analysis: StoredAnalysis) -> None:
+async def test_open_orders_are_found_by_what_is_known_of_them(engine: AsyncEngine, analysis: StoredAnalysis) -> None:
+    order = await planned(engine, analysis)
+    assert [o.id for o in await orders.planned(engine, "upbit", "KRW-BTC")] == [order.id]
+    assert [o.id for o in await orders.left_planned(engine, "upbit", -1)] == [order.id]
+    assert await orders.left_planned(engine, "upbit", 60) == []
+    await orders.claim(engine, order.id)
+    assert [o.id for o in await orders.unproven(engine, "upbit")] == [order.id]
+    assert await orders.unproven(engine, "kis") == []
+    await orders.record(engine, order.id, Placement("v", OrderState.ACCEPTED))
+    assert [o.id for o in await orders.resting(engine, "upbit", "KRW-BTC")] == [order.id]
+    await orders.record(engine, order.id, Placement("v", OrderState.PARTLY_FILLED, (fill("t1", "0.5"),)))
+    [resting] = await orders.resting(engine, "upbit")
+    assert resting.remaining == Decimal(1)
+    ended = Placement("v", OrderState.CANCELLED, (fill("t1", "0.5"),), "partly_filled: 0.5 of 1.5")
+    assert (await orders.record(engine, order.id, ended)).filled_quantity == Decimal("0.5")
+    assert await orders.resting(engine, "upbit") == []
+
+
+async def test_looks_that_find_no_order_are_counted_across_processes(
+    engine: AsyncEngine, analysis: StoredAnalysis
+) -> None:
     order = await sent(engine, analysis)
-    later = order.updated_at + timedelta(seconds=1)
-    assert [o.id for o in await orders.open_in_state(engine, OrderState.SENDING, OrderState.UNKNOWN)] == [order.id]
-    assert [o.id for o in await orders.open_in_state(engine, OrderState.SENDING, before=later)] == [order.id]
-    assert await orders.open_in_state(engine, OrderState.SENDING, before=order.updated_at) == []
-    assert await orders.open_in_state(engine, OrderState.SENDING, market="kis") == []
-    assert await orders.open_in_state(engine, OrderState.UNKNOWN) == []
+    await orders.set_state(engine, order.id, OrderState.UNKNOWN, expected=OrderState.SENDING)
+    first = await orders.missed(engine, order)
+    await asyncio.sleep(0.2)
+    second = await orders.missed(engine, order)
+    assert (first.looks, second.looks) == (1, 2)
+    assert 0 <= first.seconds < second.seconds - 0.15
+
+
+# orders of others
+
+
+FOUND = OpenOrder(
+    "v9", None, "KRW-BTC", Side.BUY, Decimal(2), Decimal("0.5"), Decimal(99), "KRW", SLOT
+)  # fmt: skip
+
+
+async def test_an_order_nobody_here_sent_is_adopted_once(engine: AsyncEngine) -> None:
+    results = await asyncio.gather(*(orders.adopt(engine, "upbit", FOUND) for _ in range(8)))
+    [adopted] = [order for order in results if order is not None]
+    assert (adopted.state, adopted.venue_order_id, adopted.origin) == (OrderState.ACCEPTED, "v9", Origin(adopted=True))
+    assert adopted.intent.client_order_id == "adopted-upbit-v9"
+    assert [to for _, to in await events(engine, adopted.id)] == ["planned", "sending", "accepted"]
+
+
+async def test_an_order_of_ours_is_never_adopted(engine: AsyncEngine, analysis: StoredAnalysis) -> None:
+    order = await sent(engine, analysis)
+    with pytest.raises(SymbolBlocked, match="may be one that is unproven"):
+        await orders.adopt(engine, "upbit", FOUND)
+    await orders.record(engine, order.id, Placement("v9", OrderState.ACCEPTED))
+    assert await orders.adopt(engine, "upbit", FOUND) is None
+    by_identifier = replace(FOUND, venue_order_id="v10", client_order_id=order.intent.client_order_id)
+    assert await orders.adopt(engine, "upbit", by_identifier) is None
 
 
 # reports

@@ -2,103 +2,38 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import cast
 
 import pytest
+from house import BUY, INSTRUMENT, NOW, QUOTE, RANGE, STRATEGY, House, filled, settings
 from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from notifications.trades import TradeNotifier
-from settings import Settings
-from storage import analyses, orders, runs, trading_states
-from storage.engine import open_engine
+from storage import analyses, armings, orders, runs, trading_states
+from storage.journal import Origin
+from tasks.settling import CancelFailed
 from tasks.trade import Analysed, trade
 from trading.state import State, TradingState
 from trading.types import (
-    Account,
     Analysis,
-    Decision,
     Fill,
-    Holdings,
-    Instrument,
     OrderIntent,
     OrderState,
     Placement,
-    Position,
     PriceRange,
     PriceRanges,
-    Quote,
+    Side,
+    TimeInForce,
 )
 from workers.errors import BadCredentials, Throttled, TimedOut, Unproven, Unreachable, VenueError
+from workers.ports import Absence
 from workers.runtime import Runtime
-
-NOW = datetime(2026, 11, 20, 3, 0, tzinfo=UTC)
-INSTRUMENT = Instrument(
-    "upbit", "KRW-BTC", "비트코인", "crypto", "KRW", Decimal("0.00000001"), Decimal(5000), Decimal("0.0005")
-)
-QUOTE = Quote("KRW-BTC", Decimal(100_000), Decimal(99_900), Decimal(100_000), Decimal(100), NOW)
-RANGE = PriceRange(Decimal(90_000), Decimal(110_000))
-BUY = Analysis(Decision.BUY, 80, ("up",), PriceRanges(RANGE, RANGE, RANGE, RANGE), "rules-1", Decimal(100_000), NOW)
-
-
-@dataclass
-class Venue:
-    """A venue in memory that counts what it is sent; `replies` and `truth` script what it says."""
-
-    replies: list[Placement | Exception] = field(default_factory=list)
-    truth: dict[str, Placement | Exception] = field(default_factory=dict)
-    sent: list[str] = field(default_factory=list)
-    cash: Decimal = Decimal(1_000_000)
-
-    async def account(self, instrument: Instrument) -> Account:
-        return Account("KRW", self.cash, Position(Decimal(0), Decimal(0)))
-
-    async def holdings(self) -> Holdings | None:
-        return None
-
-    async def place(self, intent: OrderIntent, instrument: Instrument, quote: Quote) -> Placement:
-        self.sent.append(intent.client_order_id)
-        reply = self.replies.pop(0) if self.replies else filled(intent)
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
-
-    async def find(self, client_order_id: str) -> Placement | None:
-        said = self.truth.get(client_order_id)
-        if isinstance(said, Exception):
-            raise said
-        return said
-
-
-def filled(intent: OrderIntent) -> Placement:
-    fill = Fill(f"t-{intent.client_order_id}", intent.quantity, intent.price, Decimal(1), NOW)
-    return Placement(f"v-{intent.client_order_id}", OrderState.FILLED, (fill,))
-
-
-@dataclass
-class House:
-    """What `trade` needs of a runtime."""
-
-    engine: AsyncEngine
-    venue: Venue
-    settings: Settings = field(default_factory=lambda: Settings(_env_file=None))  # type: ignore[call-arg]
-
-    def broker(self, _: str) -> Venue:
-        return self.venue
-
-
-@pytest.fixture
-async def house(database_url: str) -> AsyncIterator[House]:
-    engine = open_engine(database_url)
-    yield House(engine, Venue())
-    await engine.dispose()
 
 
 @pytest.fixture
@@ -106,8 +41,9 @@ def silent() -> TradeNotifier:
     return TradeNotifier(Redis(), "ko", enabled=False)
 
 
-async def stored(house: House, analysis: Analysis = BUY) -> Analysed:
-    run = await runs.open_run(house.engine, market="upbit", slot=NOW, task_id="t", symbols=["KRW-BTC"])
+async def stored(house: House, analysis: Analysis = BUY, hours: int = 0) -> Analysed:
+    slot = NOW + timedelta(hours=hours)
+    run = await runs.open_run(house.engine, market="upbit", slot=slot, task_id="t", symbols=["KRW-BTC"])
     row = await analyses.store(
         house.engine, run_id=run.id, market="upbit", symbol="KRW-BTC", analysis=analysis, indicators={}
     )
@@ -183,22 +119,131 @@ async def test_a_rejection_is_written_down_and_not_repeated(house: House, silent
 
 
 async def test_two_deliveries_of_different_runs_make_two_orders(house: House, silent: TradeNotifier) -> None:
+    await go(house, silent, await stored(house))
+    assert await go(house, silent, await stored(house, hours=1)) == "order_filled"
+    assert len(set(house.venue.sent)) == 2
+
+
+async def test_a_second_buy_waits_for_the_interval(house: House, silent: TradeNotifier, tmp_path: Path) -> None:
+    house.settings = settings(tmp_path, {"all": {"min_interval": "4h"}})
+    await go(house, silent, await stored(house))
+    before = len(house.venue.sent)
+    assert await go(house, silent, await stored(house, hours=1)) == "min_interval"
+    assert len(house.venue.sent) == before
+
+
+async def test_a_ladder_rests_below_the_order_that_takes_the_ask(
+    house: House, silent: TradeNotifier, tmp_path: Path
+) -> None:
+    house.settings = settings(tmp_path, {"all": {"levels": 3, "level_value": 100_000, "max_position_share": "1"}})
+    house.venue.replies = [Placement(f"v{number}", OrderState.ACCEPTED) for number in range(3)]
+    ranges = PriceRanges(
+        PriceRange(Decimal(95_000), Decimal(101_000)), RANGE, PriceRange(Decimal(90_000), Decimal(92_000)), RANGE
+    )
+    assert await go(house, silent, await stored(house, replace(BUY, ranges=ranges))) == "order_accepted"
+    assert [(intent.price, intent.time_in_force) for intent in house.venue.intents] == [
+        (Decimal(100_000), TimeInForce.GTC),
+        (Decimal(95_000), TimeInForce.GTC),
+        (Decimal(92_000), TimeInForce.GTC),
+    ]
+    assert len(await orders.resting(house.engine, "upbit", "KRW-BTC")) == 3
+
+
+async def test_a_new_ladder_takes_the_place_of_the_one_that_rests(house: House, silent: TradeNotifier) -> None:
+    house.venue.replies = [Placement("v1", OrderState.ACCEPTED)]
     first = await stored(house)
     await go(house, silent, first)
-    run = await runs.open_run(
-        house.engine, market="upbit", slot=NOW.replace(hour=4), task_id=str(uuid.uuid4()), symbols=["KRW-BTC"]
-    )
-    row = await analyses.store(
-        house.engine, run_id=run.id, market="upbit", symbol="KRW-BTC", analysis=BUY, indicators={}
-    )
-    assert await go(house, silent, Analysed(run.id, row.id, INSTRUMENT, BUY, QUOTE)) == "order_filled"
-    assert len(set(house.venue.sent)) == 2
+    assert await go(house, silent, await stored(house, hours=1)) == "order_filled"
+    assert await states(house, first) == ["cancelled"]
+
+
+async def test_an_order_that_still_rests_after_its_cancellation_stops_the_step(
+    house: House, silent: TradeNotifier
+) -> None:
+    house.venue.replies = [Placement("v1", OrderState.ACCEPTED)]
+    await go(house, silent, await stored(house))
+    house.venue.cancels[house.venue.sent[0]] = Placement("v1", OrderState.ACCEPTED)
+    with pytest.raises(CancelFailed, match="still rests"):
+        await go(house, silent, await stored(house, hours=1))
+    house.venue.cancels[house.venue.sent[0]] = TimedOut("upbit: no answer")
+    with pytest.raises(TimedOut):
+        await go(house, silent, await stored(house, hours=2))
+    assert len(house.venue.sent) == 1
+
+
+async def test_what_the_cancelled_order_had_bought_counts_for_the_next(
+    house: House, silent: TradeNotifier, tmp_path: Path
+) -> None:
+    house.settings = settings(tmp_path, {"all": {"levels": 1, "min_interval": "4h", "max_position_share": "1"}})
+    house.venue.replies = [Placement("v1", OrderState.ACCEPTED)]
+    first = await stored(house)
+    await go(house, silent, first)
+    part = Fill("t1", Decimal("0.5"), Decimal(100_000), Decimal(1), NOW)
+    house.venue.cancels[house.venue.sent[0]] = Placement("v1", OrderState.CANCELLED, (part,), "asked")
+    # it traded while it was being cancelled, so the interval has begun
+    assert await go(house, silent, await stored(house, hours=1)) == "min_interval"
+    assert len(house.venue.sent) == 1
+
+
+async def test_an_order_is_called_absent_only_after_the_venues_number_of_looks(
+    house: House, silent: TradeNotifier
+) -> None:
+    house.venue.absence = Absence(3, 0.0)
+    analysed = await stored(house)
+    house.venue.replies = [Unproven("upbit: no answer")]
+    with pytest.raises(Unproven):
+        await go(house, silent, analysed)
+    assert await go(house, silent, analysed) == "blocked_by_unproven_order"
+    assert await go(house, silent, analysed) == "blocked_by_unproven_order"
+    assert await go(house, silent, analysed) == "order_filled"
+    assert await states(house, analysed) == ["not_created", "filled"]
+
+
+async def test_an_order_is_not_called_absent_before_its_time(house: House, silent: TradeNotifier) -> None:
+    house.venue.absence = Absence(1, 30.0)
+    analysed = await stored(house)
+    house.venue.replies = [Unproven("upbit: no answer")]
+    with pytest.raises(Unproven):
+        await go(house, silent, analysed)
+    for _ in range(4):
+        assert await go(house, silent, analysed) == "blocked_by_unproven_order"
+    assert len(house.venue.sent) == 1
+
+
+async def test_an_order_that_was_planned_and_never_sent_is_ended_and_made_anew(
+    house: House, silent: TradeNotifier
+) -> None:
+    analysed = await stored(house)
+    left = OrderIntent("left-behind", "upbit", "KRW-BTC", Side.BUY, Decimal(1), Decimal(99_000), "KRW")
+    await orders.plan(house.engine, left, origin=Origin(analysed.analysis_id, analysed.run_id))
+    assert await go(house, silent, analysed) == "order_filled"
+    assert await states(house, analysed) == ["cancelled", "filled"]
+    assert "left-behind" not in house.venue.sent
+
+
+async def test_a_live_market_that_is_not_armed_sends_nothing(
+    house: House, silent: TradeNotifier, tmp_path: Path
+) -> None:
+    live = {"trading_mode": "live", "upbit_access_key": "a", "upbit_secret_key": "s"}
+    house.settings = settings(tmp_path, STRATEGY, **live)
+    analysed = await stored(house)
+    assert await go(house, silent, analysed) == "not_armed"
+    await armings.arm(house.engine, "kis", NOW + timedelta(days=3650), "test")
+    assert await go(house, silent, analysed) == "not_armed"
+    assert house.venue.sent == []
+    await armings.arm(house.engine, "upbit", NOW + timedelta(days=3650), "test")
+    # armed from the database's now on, so the task's clock has to be there too
+    late = replace(analysed, analysis=replace(BUY, at=datetime.now(UTC)), quote=replace(QUOTE, at=datetime.now(UTC)))
+    assert await trade(cast(Runtime, house), silent, late, datetime.now(UTC)) == "order_filled"
+    await armings.disarm(house.engine, "upbit", "test")
+    assert await armings.in_force(house.engine, datetime.now(UTC) + timedelta(seconds=1)) != []
+    assert "upbit" not in {row.market for row in await armings.in_force(house.engine, datetime.now(UTC))}
 
 
 async def test_a_halted_scope_sends_nothing_and_a_resumed_one_does(house: House, silent: TradeNotifier) -> None:
     await trading_states.write(house.engine, TradingState(State.HALTED, "holiday", market="upbit"), by="test")
     analysed = await stored(house)
-    assert await go(house, silent, analysed) == "trading_halted"
+    assert await go(house, silent, analysed) == "trading_state"
     assert house.venue.sent == []
     await trading_states.write(house.engine, TradingState(State.ACTIVE, "back", market="upbit"), by="test")
     assert await go(house, silent, analysed) == "order_filled"
@@ -211,7 +256,7 @@ async def test_another_market_is_not_halted(house: House, silent: TradeNotifier)
 
 async def test_a_reducing_scope_buys_nothing(house: House, silent: TradeNotifier) -> None:
     await trading_states.write(house.engine, TradingState(State.REDUCING, "too much of it"), by="test")
-    assert await go(house, silent, await stored(house)) == "trading_reducing"
+    assert await go(house, silent, await stored(house)) == "trading_state"
     assert house.venue.sent == []
 
 

@@ -27,7 +27,7 @@ from workers.upbit.orders import NewOrder, best, limit, market_buy, market_sell
 
 BTC = "KRW-BTC"
 ACCESS, SECRET = "access-key-of-the-test", "secret-key-of-the-test-0123456789abcdef"
-ORDER_SECONDS = 0.3
+ORDER_SECONDS = 1.0
 
 
 @pytest.fixture
@@ -454,7 +454,7 @@ async def test_a_connection_that_was_never_made_created_nothing(http: VenueHttp,
         ({"kind": "throttle", "status": 418, "path": "/v1/orders"}, Unproven, 0),
         ({"kind": "order", "variant": "burnt"}, Rejected, 0),
         ({"kind": "order", "variant": "doubled"}, Rejected, 1),
-        ({"kind": "order", "variant": "lost_reply"}, Unproven, 1),
+        ({"kind": "order", "variant": "lost_reply", "seconds": 2}, Unproven, 1),
         ({"kind": "order", "variant": "reset"}, Unproven, 1),
         ({"kind": "order", "variant": "error"}, Unproven, 1),
         ({"kind": "order", "variant": "html"}, Unproven, 1),
@@ -473,12 +473,103 @@ async def test_every_fault_is_its_class_after_one_request(
     assert len((await shown(sandbox))["orders"]) == created
 
 
+CANCELLATIONS: list[tuple[int, object, type[VenueError]]] = [
+    *((401, fault, BadCredentials) for fault in CREDENTIALS),
+    (403, "out_of_scope", BadCredentials),
+    (404, "order_not_found", Rejected),
+    (400, "invalid_parameter", Rejected),
+    (403, "market_offline", Rejected),
+    (400, "brand_new_name", Rejected),
+    (429, "too_many_requests", Throttled),
+    (401, "nonce_used", Unproven),
+    (418, "too_many_requests", Unproven),
+    (500, "order_not_found", Unproven),
+    (200, "order_not_found", Unproven),
+]
+
+
+@pytest.mark.parametrize(("status", "fault", "kind"), CANCELLATIONS)
+async def test_what_an_answer_to_a_cancellation_proves(
+    http: VenueHttp, status: int, fault: object, kind: type[VenueError]
+) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({"error": {"name": fault, "message": "말"}}, status=status)
+
+    async with Stub(answer) as stub:
+        error = await failure(UpbitExchange(http, stub.url, Keys(ACCESS, SECRET)).cancel(identifier="id"))
+    assert type(error) is kind
+    assert stub.asked == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "state"),
+    [
+        ({"kind": "hang", "path": "/v1/order"}, Unproven, "wait"),
+        ({"kind": "close", "path": "/v1/order"}, Unproven, "wait"),
+        ({"kind": "error", "path": "/v1/order"}, Unproven, "wait"),
+        ({"kind": "throttle", "path": "/v1/order"}, Throttled, "wait"),
+        ({"kind": "cancel", "variant": "lost_reply", "seconds": 2}, Unproven, "cancel"),
+        ({"kind": "cancel", "variant": "reset"}, Unproven, "cancel"),
+        ({"kind": "cancel", "variant": "error"}, Unproven, "cancel"),
+        ({"kind": "cancel", "variant": "html"}, Unproven, "cancel"),
+        ({"kind": "cancel", "variant": "garbled"}, Unproven, "cancel"),
+        ({"kind": "cancel", "variant": "blocked"}, Unproven, "cancel"),
+        ({"kind": "cancel", "variant": "filled"}, Rejected, "done"),
+    ],
+)
+async def test_every_fault_of_a_cancellation_is_its_class_after_one_request(
+    upbit: UpbitExchange, sandbox: Sandbox, fault: dict[str, Any], kind: type[VenueError], state: str
+) -> None:
+    uuid = (await upbit.place(buy(sandbox, steps=5))).uuid
+    ordered = sandbox.faults.order({"service": "upbit", "count": 1, **fault})
+    if fault["kind"] == "cancel":
+        # reading the order at the same path is not what the fault is for
+        assert (await upbit.order(uuid=uuid)).state == "wait"
+        assert (ordered.hits, ordered.left) == (0, 1)
+    assert type(await failure(upbit.cancel(uuid=uuid))) is kind
+    assert sum(request["method"] == "DELETE" for request in sandbox.requests.listed()) == 1
+    assert (await upbit.order(uuid=uuid)).state == state
+
+
+async def test_a_cancellation_that_was_never_connected_cancelled_nothing(http: VenueHttp) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    upbit = UpbitExchange(http, f"http://127.0.0.1:{port}", Keys(ACCESS, SECRET))
+    assert type(await failure(upbit.cancel(uuid="u"))) is Unreachable
+
+
+@pytest.mark.parametrize(("side", "away"), [(Side.BUY, -1), (Side.SELL, 1)])
+async def test_a_resting_order_trades_at_its_own_price_when_the_market_comes_to_it(
+    upbit: UpbitExchange, sandbox: Sandbox, side: Side, away: int
+) -> None:
+    last = sandbox.book.price("upbit", BTC)
+    price = (last * (100 + 5 * away) / 100 // 1000) * 1000
+    uuid = (await upbit.place(limit(BTC, side, Decimal("0.001"), price, name(), time_in_force="post_only"))).uuid
+
+    async def moved(to: Decimal) -> str:
+        async with aiohttp.ClientSession(sandbox.url) as control:
+            reply = await control.post("/control/upbit/price", json={"symbol": BTC, "price": str(to)})
+            assert reply.status == 201
+        return (await upbit.order(uuid=uuid)).state
+
+    assert await moved(price - away * 1000) == "wait"
+    # it went through, and came back before anybody looked
+    async with aiohttp.ClientSession(sandbox.url) as control:
+        for to in (price + away * 500_000, last):
+            await control.post("/control/upbit/price", json={"symbol": BTC, "price": str(to)})
+    order = await upbit.order(uuid=uuid)
+    assert order.state == "done"
+    assert {trade.price for trade in order.trades or ()} == {price}
+    assert order.paid_fee == price * Decimal("0.001") * Decimal("0.0005")
+
+
 async def test_no_span_shows_a_key(upbit: UpbitExchange, sandbox: Sandbox, spans: InMemorySpanExporter) -> None:
     order = buy(sandbox)
     await upbit.place(order)
     await upbit.order(identifier=order.identifier)
     await failure(upbit.order(identifier="nope"))
-    sandbox.faults.order({"service": "upbit", "kind": "order", "variant": "lost_reply", "count": 1})
+    sandbox.faults.order({"service": "upbit", "kind": "order", "variant": "lost_reply", "count": 1, "seconds": 2})
     await failure(upbit.place(buy(sandbox)))
     told = " ".join(span.to_json() for span in spans.get_finished_spans())
     assert "/upbit/v1/orders" in told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -145,6 +146,9 @@ async def test_a_quote_has_the_best_of_the_book_and_the_venues_own_tick(upbit: U
     assert quote.bid <= quote.price <= quote.ask
     assert quote.price == sandbox.book.price("upbit", BTC)
     assert abs(datetime.now(UTC) - quote.at) < timedelta(seconds=5)
+    assert quote.bid_size == quote.ask_size
+    assert quote.bid_size is not None
+    assert quote.bid_size > 0
     await upbit.quote(BTC)
     # the tick size is kept for an hour, price and book are not kept
     assert requests(sandbox)["/v1/orderbook/instruments"] == 1
@@ -154,13 +158,45 @@ async def test_a_quote_has_the_best_of_the_book_and_the_venues_own_tick(upbit: U
 async def test_without_a_tick_of_the_venue_the_table_is_used(session: aiohttp.ClientSession) -> None:
     async def answer(request: web.Request) -> web.Response:
         row: dict[str, Any] = {"market": BTC, "timestamp": 1_754_057_055_712, "trade_price": 1234.5}
-        row |= {"orderbook_units": [{"ask_price": 0, "bid_price": 1234}]}
+        row |= {"orderbook_units": [{"ask_price": 0, "bid_price": 1234, "ask_size": 7, "bid_size": 1.5}]}
         return web.json_response([] if request.path.endswith("instruments") else [row])
 
     async with Stub(answer) as url:
         quote = await UpbitMarket(session, url).quote(BTC)
     assert quote.tick_size == Decimal(1)
     assert (quote.bid, quote.ask) == (Decimal(1234), Decimal("1234.5"))
+    # no units are on offer on the side that is empty
+    assert (quote.bid_size, quote.ask_size) == (Decimal("1.5"), None)
+
+
+async def test_the_tick_at_a_price_is_the_one_upbit_named_for_its_band_else_the_tables(
+    session: aiohttp.ClientSession,
+) -> None:
+    last = 1400
+
+    async def answer(request: web.Request) -> web.Response:
+        row: dict[str, Any] = {"market": "KRW-USDT", "timestamp": 1_754_057_055_712, "trade_price": last}
+        row |= {"korean_name": "테더", "orderbook_units": [], "tick_size": "0.5"}
+        asked.append(request.path.rpartition("/")[2])
+        return web.json_response([row])
+
+    asked: list[str] = []
+    async with Stub(answer) as url:
+        market = UpbitMarket(session, url)
+        usdt = await market.instrument("KRW-USDT")
+        # before Upbit was asked there is only the table
+        assert market.tick_size(usdt, Decimal(1400)) == Decimal(1)
+        assert (await market.quote("KRW-USDT")).tick_size == Decimal("0.5")
+        before = len(asked)
+        assert market.tick_size(usdt, Decimal(1400)) == market.tick_size(usdt, Decimal(4999)) == Decimal("0.5")
+        assert market.tick_size(usdt, Decimal(5000)) == Decimal(5)
+        assert market.tick_size(usdt, Decimal("99.9")) == Decimal("0.1")
+        assert market.tick_size(replace(usdt, symbol=BTC), Decimal(1400)) == Decimal(1)
+        assert len(asked) == before
+        # what was named in one band is not taken for another when the price gets there
+        last = 6000
+        await market.quote("KRW-USDT")
+        assert asked.count("instruments") == 2
 
 
 async def test_rows_of_another_market_are_refused(session: aiohttp.ClientSession) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -9,14 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trading.types import Instrument, OrderIntent, OrderState, Quote, Side
+from trading.types import Instrument, OrderIntent, OrderState, Quote, Side, TimeInForce
 from workers.calls import Call
 from workers.dated import load
 from workers.errors import Ambiguous, BadCredentials, BadReply, Rejected, Throttled, Unproven
-from workers.kis.broker import placement_of, refusal, trade_day
+from workers.kis.broker import refusal
 from workers.kis.environment import Environment
 from workers.kis.errors import NotOffered, TurnedAway, WrongEnvironment, judge_order
-from workers.kis.matching import match
+from workers.kis.matching import Sent, match
+from workers.kis.placements import placement_of, trade_day
+from workers.kis.ticks import krx_tick, tick_beside
 from workers.kis.trading import AccountNumber
 from workers.kis.trading_wire import OrderRow
 from workers.kis.wire import KST
@@ -182,37 +185,102 @@ def test_the_time_of_an_order_is_korean_and_whole_seconds() -> None:
 
 # what a row says
 
+NUMBER = "20220103-0001568197"
+ROW_AT = datetime(2022, 1, 3, 8, 1, tzinfo=UTC)
+SOON, LATER, NEXT_DAY = (ROW_AT + timedelta(seconds=seconds) for seconds in (5, 61, 86_400))
+RATE = Decimal("0.00015")
+
+
+def of_the_day(**changed: str) -> OrderRow:
+    fields = {name: value for name, value in DOCUMENTED.items() if name != "cncl_cfrm_qty"}
+    return OrderRow.model_validate({**fields, "rmn_qty": "10", "rjct_qty": "0", **changed})
+
+
+def sent(filled: int = 0, value: int = 0, how: TimeInForce = TimeInForce.GTC) -> Sent:
+    return Sent(replace(INTENT, time_in_force=how), ROW_AT, NUMBER, frozenset(), Decimal(filled), Decimal(value))
+
 
 @pytest.mark.parametrize(
-    ("changed", "state", "filled"),
+    ("changed", "now", "state", "filled", "reason"),
     [
-        ({}, OrderState.ACCEPTED, 0),
-        ({"tot_ccld_qty": "4", "tot_ccld_amt": "600000", "rmn_qty": "6"}, OrderState.ACCEPTED, 0),
-        ({"tot_ccld_qty": "10", "tot_ccld_amt": "1500000", "rmn_qty": "0"}, OrderState.FILLED, 10),
-        ({"tot_ccld_qty": "4", "tot_ccld_amt": "600000", "rmn_qty": "0", "cncl_yn": "Y"}, OrderState.PARTLY_FILLED, 4),
-        ({"tot_ccld_qty": "3", "avg_prvs": "150000", "rmn_qty": "0"}, OrderState.PARTLY_FILLED, 3),
-        ({"rmn_qty": "0", "rjct_qty": "10"}, OrderState.REJECTED, 0),
-        ({"rmn_qty": "0", "cncl_yn": "Y"}, OrderState.CANCELLED, 0),
-        ({"rmn_qty": "0", "cnc_cfrm_qty": "10"}, OrderState.CANCELLED, 0),
-        ({"rmn_qty": "0"}, OrderState.ACCEPTED, 0),
+        ({}, SOON, OrderState.ACCEPTED, 0, None),
+        ({}, NEXT_DAY, OrderState.CANCELLED, 0, "session_ended"),
+        ({"tot_ccld_qty": "4", "tot_ccld_amt": "600000", "rmn_qty": "6"}, LATER, OrderState.PARTLY_FILLED, 4, None),
+        ({"tot_ccld_qty": "4", "tot_ccld_amt": "600000", "rmn_qty": "6"}, NEXT_DAY, OrderState.CANCELLED, 4,
+         "partly_filled"),
+        ({"tot_ccld_qty": "10", "tot_ccld_amt": "1500000", "rmn_qty": "0"}, SOON, OrderState.FILLED, 10, None),
+        ({"tot_ccld_qty": "4", "tot_ccld_amt": "600000", "rmn_qty": "0", "cncl_yn": "Y"}, SOON, OrderState.CANCELLED,
+         4, "partly_filled"),
+        ({"tot_ccld_qty": "3", "avg_prvs": "150000", "rmn_qty": "0"}, SOON, OrderState.PARTLY_FILLED, 3, None),
+        ({"tot_ccld_qty": "3", "avg_prvs": "150000", "rmn_qty": "0"}, LATER, OrderState.CANCELLED, 3, "partly_filled"),
+        ({"rmn_qty": "0", "rjct_qty": "10"}, SOON, OrderState.REJECTED, 0, "rejected"),
+        ({"rmn_qty": "0", "cncl_yn": "Y"}, SOON, OrderState.CANCELLED, 0, "cancelled"),
+        ({"rmn_qty": "0", "cnc_cfrm_qty": "10"}, SOON, OrderState.CANCELLED, 0, "cancelled"),
+        ({"rmn_qty": "0"}, SOON, OrderState.ACCEPTED, 0, None),
+        ({"rmn_qty": "0"}, LATER, OrderState.CANCELLED, 0, "session_ended"),
     ],
-)
-def test_a_row_is_judged_by_its_quantities(changed: dict[str, str], state: OrderState, filled: int) -> None:
-    fields = {name: value for name, value in DOCUMENTED.items() if name != "cncl_cfrm_qty"}
-    found = OrderRow.model_validate({**fields, "rmn_qty": "10", "rjct_qty": "0", **changed})
-    placement = placement_of(found, Decimal("0.00015"))
-    assert (placement.state, placement.venue_order_id) == (state, "20220103-0001568197")
+)  # fmt: skip
+def test_a_row_is_judged_by_its_quantities_and_its_day(
+    changed: dict[str, str], now: datetime, state: OrderState, filled: int, reason: str | None
+) -> None:
+    placement = placement_of(of_the_day(**changed), sent(), RATE, now)
+    assert (placement.state, placement.venue_order_id) == (state, NUMBER)
+    assert (placement.reason or "None").partition(":")[0] == str(reason)
     assert sum(fill.quantity for fill in placement.fills) == filled
     for fill in placement.fills:
-        assert (fill.trade_id, fill.price) == (f"20220103-0001568197-{filled}", Decimal(150_000))
-        assert fill.fee == filled * 150_000 * Decimal("0.00015")
+        assert (fill.trade_id, fill.price) == (f"{NUMBER}-0-{filled}", Decimal(150_000))
+        assert fill.fee == filled * 150_000 * RATE
+
+
+def test_an_immediate_order_that_ended_says_that_it_did_not_cross() -> None:
+    row_ = of_the_day(rmn_qty="0", cncl_yn="Y")
+    assert str(placement_of(row_, sent(how=TimeInForce.IOC), RATE, SOON).reason).startswith("not_crossed")
+
+
+def test_a_fill_is_what_came_since_the_journals_last() -> None:
+    row_ = of_the_day(tot_ccld_qty="7", tot_ccld_amt="1049600", rmn_qty="3")
+    (fill,) = placement_of(row_, sent(4, 600_000), RATE, LATER).fills
+    assert (fill.trade_id, fill.quantity, fill.price) == (f"{NUMBER}-4-7", 3, Decimal("149866.66666667"))
+    assert (fill.fee, fill.at) == (449_600 * RATE, LATER)
+    # the same look again makes the same fill, and one that is written down already makes none
+    assert placement_of(row_, sent(4, 600_000), RATE, LATER).fills == (fill,)
+    assert placement_of(row_, sent(7, 1_049_600), RATE, LATER).fills == ()
+    # what traded is never later than its day
+    assert placement_of(row_, sent(4, 600_000), RATE, NEXT_DAY).fills[0].at < datetime(2022, 1, 3, 15, tzinfo=UTC)
+    (taken,) = placement_of(row_, sent(4, 600_000, TimeInForce.IOC), RATE, LATER).fills
+    assert taken.at == ROW_AT
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(149_000, 151_000)), min_size=1, max_size=6))
+def test_however_an_order_trades_its_fills_add_up_to_what_the_venue_says(parts: list[tuple[int, int]]) -> None:
+    whole = sum(quantity for quantity, _ in parts) + 1
+    quantity, value = Decimal(0), Decimal(0)
+    traded = amount = 0
+    keys = set()
+    for units, price in parts:
+        traded, amount = traded + units, amount + units * price
+        row_ = of_the_day(
+            ord_qty=str(whole), tot_ccld_qty=str(traded), tot_ccld_amt=str(amount), rmn_qty=str(whole - traded)
+        )
+        known = Sent(replace(INTENT, quantity=Decimal(whole)), ROW_AT, NUMBER, frozenset(), quantity, value)
+        (fill,) = placement_of(row_, known, RATE, LATER).fills
+        keys.add(fill.trade_id)
+        quantity, value = quantity + fill.quantity, value + fill.quantity * fill.price
+    assert (quantity, len(keys)) == (traded, len(parts))
+    assert abs(value - amount) < Decimal("0.0000001") * traded
 
 
 def test_quantities_that_cannot_be_are_no_answer() -> None:
-    with pytest.raises(BadReply):
-        placement_of(row(tot_ccld_qty="8", rmn_qty="4"), Decimal(0))
-    with pytest.raises(BadReply):
-        placement_of(row(tot_ccld_qty="10", rmn_qty="0"), Decimal(0))
+    for changed, known in (
+        ({"tot_ccld_qty": "8", "rmn_qty": "4"}, sent()),
+        ({"tot_ccld_qty": "10", "rmn_qty": "0"}, sent()),
+        ({"tot_ccld_qty": "11", "tot_ccld_amt": "1650000", "ord_qty": "12", "rmn_qty": "1"}, sent()),
+        # less than the journal has proof of, in units or in money
+        ({"tot_ccld_qty": "3", "tot_ccld_amt": "450000", "rmn_qty": "7"}, sent(4, 600_000)),
+        ({"tot_ccld_qty": "5", "tot_ccld_amt": "590000", "rmn_qty": "5"}, sent(4, 600_000)),
+    ):
+        with pytest.raises(BadReply):
+            placement_of(of_the_day(**changed), known, RATE, SOON)
     with pytest.raises(BadReply):
         trade_day("0001568197")
 
@@ -225,5 +293,41 @@ def test_quantities_that_cannot_be_are_no_answer() -> None:
 def test_what_krx_would_not_take_is_not_sent(price: str, quantity: str, name: str | None) -> None:
     quote = Quote("009150", Decimal(150_000), Decimal(149_900), Decimal(150_100), Decimal(200), SENT_AT)
     intent = OrderIntent("a", "kis", "009150", Side.BUY, Decimal(quantity), Decimal(price), "KRW")
-    reason = refusal(intent, INSTRUMENT, quote)
+    reason = refusal(intent, INSTRUMENT, quote, TODAY)
     assert (reason or "None").partition(":")[0] == str(name)
+
+
+# ticks
+
+
+@pytest.mark.parametrize(
+    ("price", "stock", "fund"),
+    [(1_999, 1, 1), (2_000, 5, 5), (4_995, 5, 5), (5_000, 10, 5), (19_990, 10, 5), (20_000, 50, 5), (50_000, 100, 5),
+     (199_900, 100, 5), (200_000, 500, 5), (499_500, 500, 5), (500_000, 1_000, 5), (1, 1, 1)],
+)  # fmt: skip
+def test_the_step_goes_with_price_and_kind(price: int, stock: int, fund: int) -> None:
+    assert krx_tick(Decimal(price), TODAY, "stock") == stock
+    assert krx_tick(Decimal(price), TODAY, "fund") == fund
+
+
+@pytest.mark.parametrize(
+    ("last", "venue", "price", "tick"),
+    [
+        (150_000, 100, 149_000, 100),
+        # the venue's own step in the band of the last price, the table's in another
+        (150_000, 200, 120_000, 200), (150_000, 200, 201_000, 500),
+        (51_000, 100, 49_950, 50), (49_950, 50, 50_000, 100), (210_000, 500, 199_900, 100),
+        # a fund has its own table, and its step at the last price gives it away
+        (35_000, 5, 35_005, 5), (20_500, 5, 19_995, 5), (5_005, 5, 4_995, 5), (2_005, 5, 1_999, 1),
+        # nothing tells: the finer one
+        (4_990, 5, 5_005, 5),
+    ],
+)  # fmt: skip
+def test_an_order_away_from_the_quote_has_the_step_of_its_own_price(
+    last: int, venue: int, price: int, tick: int
+) -> None:
+    at = Decimal(last)
+    quote = Quote("009150", at, at - venue, at + venue, Decimal(venue), SENT_AT)
+    assert tick_beside(quote, Decimal(price), TODAY) == tick
+    resting = replace(INTENT, price=Decimal(price), time_in_force=TimeInForce.GTC)
+    assert (refusal(resting, INSTRUMENT, quote, TODAY) is None) == (price % tick == 0)

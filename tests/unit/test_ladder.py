@@ -40,7 +40,9 @@ def quote_at(price: Any) -> Quote:
 
 
 def strategy_of(**changes: Any) -> SymbolStrategy:
-    return SymbolStrategy(**({"level_value": Decimal(100_000)} | changes))
+    """Orders that rest, at any distance; `take` and `max_distance` have tests of their own."""
+    plain = {"level_value": Decimal(100_000), "take": False, "max_distance": Decimal(1)}
+    return SymbolStrategy(**(plain | changes))
 
 
 def buys(
@@ -171,8 +173,8 @@ def test_past_every_target_all_is_sold_at_the_current_price() -> None:
 
 
 def test_a_sell_price_off_the_grid_is_rounded_up() -> None:
-    ladder = sells(ranges_of("10201", "10400", "10600", "9999999.5"), held(40, 10_000))
-    assert prices(ladder) == [10_210, 10_400, 10_600, 10_000_000]
+    ladder = sells(ranges_of("10201", "10400", "10600", "19999.5"), held(40, 10_000))
+    assert prices(ladder) == [10_210, 10_400, 10_600, 20_000]
     assert rules(ladder) == {"tick_grid"}
 
 
@@ -250,3 +252,30 @@ def test_sells_are_the_whole_position_on_the_grid_and_above_the_margin(
         assert rung.price >= average * Decimal("1.01")
         assert rung.price >= price
         assert rung.value >= instrument.min_order_value
+
+
+def test_the_first_buy_takes_the_ask_where_the_analysis_calls_it_appropriate() -> None:
+    ranges = ranges_of(9_900, 10_100, 9_700, 9_800)
+    assert prices(buys(ranges, price=10_100, take=True))[:2] == [Decimal(10_100), Decimal(9_900)]
+    assert prices(buys(ranges, price=10_150, take=True))[:2] == [Decimal(10_100), Decimal(9_900)]
+    # more of what is held is not taken at the ask either unless it is cheap enough
+    assert prices(buys(ranges, price=10_100, take=True, position=held(1, 10_100))) == [
+        Decimal(9_900),
+        Decimal(9_800),
+        Decimal(9_700),
+    ]
+
+
+def test_the_first_sell_takes_the_bid_where_the_analysis_and_the_margin_allow_it() -> None:
+    ranges = ranges_of(10_000, 10_200, 10_300, 10_400)
+    assert prices(sells(ranges, held(8, 9_000), price=10_050, take=True))[0] == Decimal(10_050)
+    assert prices(sells(ranges, held(8, 10_000), price=10_050, take=True))[0] == Decimal(10_200)
+    assert prices(sells(ranges, held(8, 9_000), price=9_990, take=True))[0] == Decimal(10_000)
+
+
+@given(st.decimals("5000", "20000", places=0), st.decimals("0.01", "0.5", places=2))
+def test_nothing_is_ordered_further_from_the_price_than_allowed(price: Decimal, distance: Decimal) -> None:
+    ranges = ranges_of(7_000, 9_990, 5_000, 6_000)
+    ladder = buys(ranges, price=price, take=True, max_distance=distance)
+    assert all(abs(rung.price - price) <= distance * price for rung in ladder.rungs)
+    assert {clamp.rule for clamp in ladder.clamps} <= {"max_distance", "current_price", "tick_grid", "levels"}

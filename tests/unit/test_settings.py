@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from settings import Settings, SettingsError, UnknownMarket, load_settings
+from settings import MARKETS, Settings, SettingsError, UnknownMarket, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,7 +33,9 @@ def test_the_example_file_holds_the_defaults(monkeypatch: pytest.MonkeyPatch) ->
         ("DATABASE_URL", "postgres://x/y", "setting DATABASE_URL: must start with postgresql+asyncpg://"),
         ("UPBIT_SWEEP_MINUTES", "hourly", "setting UPBIT_SWEEP_MINUTES: Input should be a valid integer"),
         ("VISIBILITY_TIMEOUT_SECONDS", "60", "must be greater than the longest deadline (90 s)"),
-        ("TRADING_MODE", "live", "TRADING_MODE=live is not available in this version"),
+        ("TRADING_MODE", "live", "TRADING_MODE=live needs an account: set UPBIT_ACCESS_KEY"),
+        ("UPBIT_ACCESS_KEY", "a", "UPBIT_ACCESS_KEY and UPBIT_SECRET_KEY go together"),
+        ("KIS_ACCOUNT", "1234567801", "must be an account number and its product code, for example 12345678-01"),
         ("TELEGRAM_TOKEN", "1:a", "TELEGRAM_CHAT_ID is missing"),
     ],
 )
@@ -74,3 +76,44 @@ def test_the_seeds_signoz_names_work(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().otlp_endpoint == "https://collector:4317"
     monkeypatch.setenv("SIGNOZ_ENABLED", "false")
     assert load_settings().otlp_endpoint == ""
+
+
+LIVE = {
+    "TRADING_MODE": "live",
+    "UPBIT_ACCESS_KEY": "a",
+    "UPBIT_SECRET_KEY": "s",
+    "KIS_ACCOUNT": "12345678-01",
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "live"),
+    [
+        ({}, ["upbit", "kis"]),
+        ({"TRADING_MODE": "paper"}, []),
+        ({"KIS_ACCOUNT": ""}, ["upbit"]),
+        ({"UPBIT_ACCESS_KEY": "", "UPBIT_SECRET_KEY": ""}, ["kis"]),
+        ({"US_ORDERS": "kis"}, ["upbit", "kis", "yfinance"]),
+    ],
+)
+def test_a_market_is_live_only_in_the_live_mode_and_with_an_account(
+    monkeypatch: pytest.MonkeyPatch, changed: dict[str, str], live: list[str]
+) -> None:
+    for name, value in (LIVE | changed).items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    assert [market for market in MARKETS if settings.live(market)] == live
+
+
+def test_live_trading_never_ignores_the_market_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (LIVE | {"IGNORE_MARKET_HOURS": "true"}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match="IGNORE_MARKET_HOURS is for paper trading only"):
+        load_settings()
+
+
+def test_no_key_or_account_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (LIVE | {"UPBIT_ACCESS_KEY": "an-access-key", "UPBIT_SECRET_KEY": "a-secret-key"}).items():
+        monkeypatch.setenv(name, value)
+    shown = repr(load_settings()) + str(load_settings())
+    assert not any(secret in shown for secret in ("an-access-key", "a-secret-key", "12345678"))

@@ -8,15 +8,12 @@ from uuid import UUID
 import jwt
 import pytest
 
-from trading.types import OrderState, Side
+from trading.types import Side
 from workers.calls import Call
 from workers.errors import BadCredentials, Rejected, VenueError
 from workers.upbit.auth import Algorithm, Keys, authorization, pairs, plain_query, query_hash, sent_query, token
-from workers.upbit.broker import placement
 from workers.upbit.errors import judge
 from workers.upbit.orders import NewOrder, best, limit, market_buy, market_sell
-from workers.upbit.private_wire import OrderBody
-from workers.wire import parse_one
 
 SECRET = "secret-secret-secret-secret-secret-secret-secret-secret-secret-secret"
 NONCE = "6f5b4c1e-0000-4000-8000-000000000001"
@@ -142,69 +139,3 @@ def test_a_refusal_that_is_not_known_keeps_its_name() -> None:
     error: VenueError | None = judge(Call("upbit", "order"), 400, {"error": {"name": "brand_new", "message": "x"}})
     assert isinstance(error, Rejected)
     assert error.name == "brand_new"
-
-
-def body(**changes: object) -> OrderBody:
-    """The documented order with two trades, changed."""
-    document: dict[str, object] = {
-        "uuid": "a08f09b1-1718-42e2-9358-f0e5e083d3ee",
-        "side": "bid",
-        "ord_type": "limit",
-        "price": "17417000.0",
-        "state": "done",
-        "market": "KRW-BTC",
-        "created_at": "2018-04-05T14:09:14+09:00",
-        "volume": "1.0",
-        "remaining_volume": "0.0",
-        "paid_fee": "151.5",
-        "executed_volume": "1.0",
-        "trades": [
-            {
-                "uuid": "t1",
-                "price": "101000.0",
-                "volume": "0.77368323",
-                "funds": "78142.00623",
-                "created_at": "2018-04-05T14:09:15+09:00",
-            },
-            {
-                "uuid": "t2",
-                "price": "101000.0",
-                "volume": "0.22631677",
-                "funds": "22857.99377",
-                "created_at": "2018-04-05T14:09:15+09:00",
-            },
-        ],
-    }
-    return parse_one(OrderBody, document | changes, Call("upbit", "order"))
-
-
-def test_the_fee_is_spread_over_the_trades_by_value() -> None:
-    word = placement(body())
-    assert word.state is OrderState.FILLED
-    assert [(fill.trade_id, fill.quantity, fill.fee) for fill in word.fills] == [
-        ("t1", Decimal("0.77368323"), Decimal("117.21300934")),
-        ("t2", Decimal("0.22631677"), Decimal("34.28699066")),
-    ]
-    assert sum(fill.fee for fill in word.fills) == Decimal("151.5")
-
-
-@pytest.mark.parametrize(
-    ("changes", "state", "fills"),
-    [
-        ({"state": "wait"}, OrderState.FILLED, 2),
-        ({"state": "cancel", "volume": "2"}, OrderState.PARTLY_FILLED, 2),
-        # a market buy names no volume and ends as cancel
-        ({"state": "cancel", "volume": None, "ord_type": "price"}, OrderState.FILLED, 2),
-        ({"state": "wait", "volume": None, "ord_type": "price"}, OrderState.ACCEPTED, 0),
-        ({"state": "wait", "volume": "2"}, OrderState.ACCEPTED, 0),
-        # it traded, and its trades are not told yet
-        ({"trades": []}, OrderState.ACCEPTED, 0),
-        ({"trades": None}, OrderState.ACCEPTED, 0),
-        ({"state": "cancel", "executed_volume": "0", "trades": []}, OrderState.CANCELLED, 0),
-        ({"state": "wait", "executed_volume": "0", "trades": []}, OrderState.ACCEPTED, 0),
-        ({"state": "new state", "executed_volume": "0", "trades": []}, OrderState.ACCEPTED, 0),
-    ],
-)
-def test_an_order_is_judged_by_what_it_traded(changes: dict[str, object], state: OrderState, fills: int) -> None:
-    word = placement(body(**changes))
-    assert (word.state, len(word.fills)) == (state, fills)

@@ -5,36 +5,53 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from trading.errors import BadQuote
 from trading.ticks import check_quote
-from trading.types import Account, Fill, Holdings, Instrument, OrderIntent, OrderState, Placement, Position, Quote
+from trading.types import (
+    Account,
+    Holdings,
+    Instrument,
+    OpenOrder,
+    OrderIntent,
+    OrderState,
+    Placement,
+    Position,
+    Quote,
+    TimeInForce,
+)
 from workers.dated import in_force, load
-from workers.errors import BadCredentials, BadReply, Rejected, Throttled, Unproven, VenueError
+from workers.errors import BadCredentials, Rejected, Throttled, Unproven, VenueError
+from workers.kis.errors import NotOffered
 from workers.kis.matching import CLOCK_SLACK, Known, Sent, match
+from workers.kis.placements import placement_of, trade_day
+from workers.kis.ticks import tick_beside
 from workers.kis.trading import KisTrading
-from workers.kis.trading_wire import NO_ORDER, YES, BalanceRow, Ordered, OrderRow
+from workers.kis.trading_wire import NO_ORDER, BalanceRow, CancellableRow, Ordered, OrderRow
 from workers.kis.wire import KST
+from workers.ports import Absence
 
 CURRENCY = "KRW"
-LIMIT_IOC, MARKET_ORDER = "limit_ioc", "market"
-# an order can appear late in the list, so it is called absent only after this many looks over that time
-LOOKS = 4
-LOOK_SECONDS = 30.0
-# after an accepted order: an immediate-or-cancel order has its end at once
-FILL_LOOKS = 3
-FILL_PAUSE_SECONDS = 0.5
+LIMIT, LIMIT_IOC, MARKET_ORDER = "limit", "limit_ioc", "market"
+ORDER_TYPES = {TimeInForce.IOC: LIMIT_IOC, TimeInForce.GTC: LIMIT}
+# an order can appear late in the list
+ABSENCE = Absence(looks=4, seconds=30.0)
+# an immediate-or-cancel order has its end at once, and so has a cancellation
+LOOKS = 3
+PAUSE_SECONDS = 0.5
 REMEMBERED = 4_096
-# below the smallest amount KIS shows
-PRICE_STEP = Decimal("0.00000001")
+# they may still trade
+RESTING = (OrderState.ACCEPTED, OrderState.PARTLY_FILLED)
 
 
 class KisBroker:
     """Orders of one account. `known` asks the order journal, see `workers.kis.known.journal_known`.
 
-    An order is called absent after `looks` looks over `look_seconds`.
+    What a placement tells as fills is what was traded beyond those the journal has, so it must be written down before
+    the next look at that order. `pause_seconds` lies between the looks that `place` and `cancel` take.
     """
 
     market = "kis"
@@ -44,16 +61,14 @@ class KisBroker:
         trading: KisTrading,
         known: Known,
         *,
-        looks: int = LOOKS,
-        look_seconds: float = LOOK_SECONDS,
-        fill_pause_seconds: float = FILL_PAUSE_SECONDS,
+        absence: Absence = ABSENCE,
+        pause_seconds: float = PAUSE_SECONDS,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        self.absence = absence
         self._trading = trading
         self._known = known
-        self._looks = looks
-        self._look_pause = look_seconds / max(looks - 1, 1)
-        self._fill_pause = fill_pause_seconds
+        self._pause = pause_seconds
         self._clock = clock
         self._fees = load("workers.kis", "fees.json")["rates"]
         # the journal lets nobody send twice; this holds it also where the journal is not asked
@@ -61,7 +76,8 @@ class KisBroker:
 
     async def account(self, instrument: Instrument) -> Account:
         """What can be spent on the instrument without debt, open orders and today's purchases taken off, and what of
-        it can be sold now."""
+        it can be sold now: shares in resting sales are not in the position, and come back when those are cancelled.
+        `holdings` tells all that is held."""
         if instrument.currency != CURRENCY:
             raise VenueError(f"kis: the account is in {CURRENCY}, {instrument.symbol} is in {instrument.currency}")
         rows, _ = await self._trading.balance()
@@ -72,13 +88,14 @@ class KisBroker:
         return Account(CURRENCY, buyable.nrcvb_buy_amt, position)
 
     async def holdings(self) -> Holdings | None:
-        """Everything held, and the cash there will be when all that was traded until now is settled."""
+        """Everything held, and the cash there will be when all that was traded until now is settled. Money and shares
+        that resting orders reserve are in it: an order that has not traded changes nothing."""
         rows, sums = await self._trading.balance()
         held = {row.pdno: _position(row) for row in rows if row.hldg_qty > 0}
         return Holdings(CURRENCY, sums.prvs_rcdl_excc_amt, held)
 
     async def place(self, intent: OrderIntent, instrument: Instrument, quote: Quote) -> Placement:
-        """Send the order once, immediate-or-cancel, and read what it traded.
+        """Send the order once and read what it traded; `gtc` is an order for the day and is looked at once.
 
         Raises `Throttled` (also as `TurnedAway`) and `BadCredentials` only if it was not created, and `Unproven` if
         nothing proves what became of it: `find` settles it. An order that was accepted is returned as such, also
@@ -87,17 +104,17 @@ class KisBroker:
         """
         if intent.market != self.market or not intent.symbol == instrument.symbol == quote.symbol:
             raise ValueError(f"kis: order for {intent.market} {intent.symbol}, instrument {instrument.symbol}")
-        if reason := refusal(intent, instrument, quote):
+        if reason := refusal(intent, instrument, quote, self._trading.today()):
             return Placement(None, OrderState.REJECTED, reason=reason)
         sent = await self._known(intent.client_order_id)
         if sent is not None and sent.venue_order_id is not None:
-            return await self._of_number(sent.intent, sent.venue_order_id)
+            return await self._of_number(sent, sent.venue_order_id)
         if not self._begin(intent.client_order_id):
             return await self._first_placement(intent.client_order_id)
+        order_type = self._order_type(ORDER_TYPES[intent.time_in_force])
+        sent = sent or Sent(intent, self._clock(), None, frozenset())
         try:
-            ordered = await self._trading.order(
-                intent.side, intent.symbol, intent.quantity, intent.price, self._order_type(LIMIT_IOC)
-            )
+            ordered = await self._trading.order(intent.side, intent.symbol, intent.quantity, intent.price, order_type)
         except Rejected as error:
             refused = Placement(None, OrderState.REJECTED, reason=str(error))
             self._begun[intent.client_order_id] = refused
@@ -105,26 +122,67 @@ class KisBroker:
         except (Throttled, BadCredentials):
             self._begun.pop(intent.client_order_id, None)
             raise
-        return await self._after(intent, self._number(ordered))
+        number = self._number(ordered)
+        looks = LOOKS if intent.time_in_force is TimeInForce.IOC else 1
+        # where nothing can be read it is proven to exist; the next look is the settling of accepted orders
+        return await self._looked(sent, number, looks) or Placement(number, OrderState.ACCEPTED)
 
-    async def find(self, client_order_id: str) -> Placement | None:
-        """What became of an order the journal knows as sent; None where KIS has none after all looks, or the
-        journal does not know it. Takes up to `look_seconds`.
+    async def find(self, client_order_id: str, venue_order_id: str | None = None) -> Placement | None:
+        """The word of one look on an order the journal knows as sent, by its number where that is known; None where
+        KIS shows none, or the journal does not know it.
 
-        Raises `Ambiguous` where two orders could be it, and what a look raises: a look that fails proves nothing.
+        Raises `Ambiguous` where two orders could be it, `Unproven` for one that its day's list has lost, and what a
+        look raises: a look that fails proves nothing.
         """
         sent = await self._known(client_order_id)
         if sent is None:
             return None
-        if sent.venue_order_id is not None:
-            return await self._of_number(sent.intent, sent.venue_order_id)
-        for look in range(self._looks):
-            if look:
-                await asyncio.sleep(self._look_pause)
-            row = match(sent.intent, sent.sent_at, sent.owned, await self._rows(sent))
-            if row is not None:
-                return self._placement(row)
-        return None
+        number = sent.venue_order_id or venue_order_id
+        if number is not None:
+            return await self._of_number(sent, number)
+        row = match(sent.intent, sent.sent_at, sent.owned, await self._rows(sent))
+        return None if row is None else self._placement(row, sent)
+
+    async def cancel(self, client_order_id: str, venue_order_id: str | None = None) -> Placement:
+        """Take all that rests of the order out of the book, and read what it traded until then.
+
+        One that has ended is only read. Where KIS refuses and the order rests on, `reason` has its words. Raises
+        `Throttled` and `BadCredentials` if nothing was sent, and `Unproven` where the list cannot be read after it.
+        """
+        sent = await self._known(client_order_id)
+        if sent is None:
+            raise Unproven(f"kis order {client_order_id}: the journal has not sent it, so KIS cannot be asked for it")
+        number = sent.venue_order_id or venue_order_id
+        rows = await self._rows(sent) if number is None else await self._rows_of_day(sent, number)
+        row = (
+            match(sent.intent, sent.sent_at, sent.owned, rows)
+            if number is None
+            else next((each for each in rows if each.venue_order_id == number), None)
+        )
+        if row is None:
+            raise Unproven(f"kis order {client_order_id}: KIS does not show it, so it cannot be cancelled; ask again")
+        before = self._placement(row, sent)
+        if before.state not in RESTING:
+            return before
+        refused = await self._send_cancellation(row, sent)
+        after = await self._looked(sent, row.venue_order_id, LOOKS)
+        if after is None:
+            raise Unproven(f"kis order {client_order_id}: its cancellation was sent, and the list cannot be read")
+        if after.state in RESTING and refused is not None:
+            return replace(after, reason=f"still_resting: {refused}")
+        return after
+
+    async def open_orders(self, symbol: str | None = None) -> list[OpenOrder]:
+        """Every order that rests, oldest first, whoever sent it; KIS keeps no client order ids. `quantity` is what it
+        traded and what rests of it: a part that was cancelled or changed by hand is no longer of it."""
+        today = self._trading.today()
+        try:
+            found = [_cancellable(row, today) for row in await self._trading.cancellable() if row.psbl_qty > 0]
+        except NotOffered:
+            rows = await self._trading.daily_fills(today, today, symbol=symbol or "")
+            found = [_open(row) for row in rows if row.rmn_qty > 0]
+        wanted = [order for order in found if symbol in (None, order.symbol)]
+        return sorted(wanted, key=lambda order: (order.at, order.venue_order_id))
 
     def _begin(self, client_order_id: str) -> bool:
         """Whether this process has not begun to send that order before."""
@@ -143,28 +201,52 @@ class KisBroker:
             )
         return placement
 
-    async def _after(self, intent: OrderIntent, number: str) -> Placement:
-        """What became of an order that KIS just took; `accepted` while its list does not say."""
-        placement = Placement(number, OrderState.ACCEPTED)
-        for look in range(FILL_LOOKS):
+    async def _send_cancellation(self, row: OrderRow, sent: Sent) -> VenueError | None:
+        """Why KIS did not take it, or may not have; None where it did. Raises what proves that nothing was sent."""
+        branch = row.ord_gno_brno or await self._branch(row)
+        order_type = self._order_type(ORDER_TYPES[sent.intent.time_in_force])
+        try:
+            await self._trading.cancel(branch, row.odno, order_type)
+        except (Rejected, Unproven) as error:
+            # refused it may have ended just now, without an answer it may be cancelled: the list tells
+            return error
+        return None
+
+    async def _branch(self, row: OrderRow) -> str:
+        """The branch that numbered the order, where the list of the day leaves it out."""
+        try:
+            rows = await self._trading.cancellable()
+        except NotOffered:
+            rows = []
+        return next((each.ord_gno_brno for each in rows if each.odno == row.odno), "")
+
+    async def _looked(self, sent: Sent, number: str, looks: int) -> Placement | None:
+        """The word on an order that KIS just worked on, of the first look that sees its end or else of the last one
+        that could be read; None where none could."""
+        placement: Placement | None = None
+        for look in range(looks):
             if look:
-                await asyncio.sleep(self._fill_pause)
+                await asyncio.sleep(self._pause)
             try:
-                placement = await self._of_number(intent, number)
+                placement = await self._of_number(sent, number)
             except VenueError:
-                # it is proven to exist; the next look is the settling of accepted orders
-                return placement
-            if placement.state is not OrderState.ACCEPTED:
+                continue
+            if placement.state not in RESTING:
                 return placement
         return placement
 
-    async def _of_number(self, intent: OrderIntent, number: str) -> Placement:
-        day = trade_day(number)
-        rows = await self._trading.daily_fills(day, day, side=intent.side, symbol=intent.symbol)
+    async def _of_number(self, sent: Sent, number: str) -> Placement:
+        rows = await self._rows_of_day(sent, number)
         row = next((row for row in rows if row.venue_order_id == number), None)
-        if row is None:
-            return Placement(number, OrderState.ACCEPTED)
-        return self._placement(row)
+        if row is not None:
+            return self._placement(row, sent)
+        if trade_day(number) < self._trading.today():
+            raise Unproven(f"kis {sent.intent.symbol}: the list of its day has no order {number}; compare it by hand")
+        return Placement(number, OrderState.ACCEPTED)
+
+    async def _rows_of_day(self, sent: Sent, number: str) -> list[OrderRow]:
+        day, intent = trade_day(number), sent.intent
+        return await self._trading.daily_fills(day, day, side=intent.side, symbol=intent.symbol)
 
     async def _rows(self, sent: Sent) -> list[OrderRow]:
         first = (sent.sent_at - CLOCK_SLACK).astimezone(KST).date()
@@ -181,19 +263,19 @@ class KisBroker:
         day = now.date() - timedelta(days=1) if before_midnight else now.date()
         return f"{day:%Y%m%d}-{ordered.ODNO}"
 
-    def _placement(self, row: OrderRow) -> Placement:
+    def _placement(self, row: OrderRow, sent: Sent) -> Placement:
         rate = Decimal(in_force(self._fees, row.ord_dt)["brokerage"])
-        return placement_of(row, rate)
+        return placement_of(row, sent, rate, self._clock())
 
     def _order_type(self, kind: str) -> str:
         return self._trading.environment.order_type(kind, self._trading.today())
 
 
-def refusal(intent: OrderIntent, instrument: Instrument, quote: Quote) -> str | None:
+def refusal(intent: OrderIntent, instrument: Instrument, quote: Quote, on: date) -> str | None:
     """Why the order is not worth sending, as `name: figures`, or None.
 
-    `aspr_unit` is the tick at the last price. The best bid and ask are on the grid whatever their own tick is: next to
-    a step of the tick table it can be another one.
+    `aspr_unit` is the tick at the last price; an order in another band of the tick table has that band's. The best bid
+    and ask are on the grid whatever their own tick is: next to a step of the table it can be another one.
     """
     try:
         check_quote(quote)
@@ -203,61 +285,39 @@ def refusal(intent: OrderIntent, instrument: Instrument, quote: Quote) -> str | 
         return f"bad_price: {intent.price}"
     if not intent.quantity.is_finite() or intent.quantity <= 0 or intent.quantity % instrument.quantity_step:
         return f"bad_quantity: {intent.quantity}, a multiple of {instrument.quantity_step} is needed"
-    if intent.price % quote.tick_size and intent.price not in (quote.bid, quote.ask):
-        return f"off_tick: price {intent.price} is no multiple of {quote.tick_size}"
+    tick = tick_beside(quote, intent.price, on)
+    if intent.price % tick and intent.price not in (quote.bid, quote.ask):
+        return f"off_tick: price {intent.price} is no multiple of {tick}"
     return None
-
-
-def placement_of(row: OrderRow, fee_rate: Decimal) -> Placement:
-    """A row of the daily list as the venue's word on the order.
-
-    Fills are told when nothing of the order rests any more, as one: the list knows no single executions, only
-    their sum. Its key is trade day, order number and quantity. The fee is estimated from `fee_rate`; KIS tells fees
-    per day only. Raises `BadReply` for quantities that cannot be.
-    """
-    if row.tot_ccld_qty + row.rmn_qty > row.ord_qty or row.ord_qty == 0:
-        raise BadReply(
-            f"kis daily_fills {row.pdno}: order {row.venue_order_id} of {row.ord_qty} has {row.tot_ccld_qty} filled "
-            f"and {row.rmn_qty} left, which cannot be"
-        )
-    number = row.venue_order_id
-    if row.rmn_qty > 0:
-        return Placement(number, OrderState.ACCEPTED)
-    if row.tot_ccld_qty > 0:
-        state = OrderState.FILLED if row.tot_ccld_qty == row.ord_qty else OrderState.PARTLY_FILLED
-        return Placement(number, state, (_fill(row, fee_rate),))
-    if row.rjct_qty > 0:
-        return Placement(
-            number, OrderState.REJECTED, reason=f"rejected: {row.rjct_qty} of {row.ord_qty} by the exchange"
-        )
-    if row.cncl_yn == YES or row.cncl_cfrm_qty > 0:
-        return Placement(number, OrderState.CANCELLED, reason="not_crossed: nothing was filled, the rest is cancelled")
-    # neither filled nor left, neither refused nor cancelled: the list is not through with it
-    return Placement(number, OrderState.ACCEPTED)
-
-
-def trade_day(number: str) -> date:
-    """The trade day in a venue order id. Raises `BadReply` for an id that is not of this broker."""
-    try:
-        return datetime.strptime(number.partition("-")[0], "%Y%m%d").date()  # noqa: DTZ007 - a day in Korea
-    except ValueError:
-        raise BadReply(
-            f"kis: {number[:32]!r} is no order number of this broker; it has the form 20260102-0000000001"
-        ) from None
-
-
-def _fill(row: OrderRow, fee_rate: Decimal) -> Fill:
-    value = row.tot_ccld_amt or row.avg_prvs * row.tot_ccld_qty
-    if value <= 0:
-        raise BadReply(f"kis daily_fills {row.pdno}: order {row.venue_order_id} is filled, but at no price")
-    return Fill(
-        trade_id=f"{row.venue_order_id}-{row.tot_ccld_qty:f}",
-        quantity=row.tot_ccld_qty,
-        price=(value / row.tot_ccld_qty).quantize(PRICE_STEP),
-        fee=value * fee_rate,
-        at=row.at,
-    )
 
 
 def _position(row: BalanceRow) -> Position:
     return Position(row.hldg_qty, row.pchs_avg_pric)
+
+
+def _cancellable(row: CancellableRow, today: date) -> OpenOrder:
+    return OpenOrder(
+        venue_order_id=f"{today:%Y%m%d}-{row.odno}",
+        client_order_id=None,
+        symbol=row.pdno,
+        side=row.side,
+        quantity=row.tot_ccld_qty + row.psbl_qty,
+        filled=row.tot_ccld_qty,
+        price=row.ord_unpr,
+        currency=CURRENCY,
+        at=datetime.combine(today, row.ord_tmd, KST).astimezone(UTC),
+    )
+
+
+def _open(row: OrderRow) -> OpenOrder:
+    return OpenOrder(
+        venue_order_id=row.venue_order_id,
+        client_order_id=None,
+        symbol=row.pdno,
+        side=row.side,
+        quantity=row.tot_ccld_qty + row.rmn_qty,
+        filled=row.tot_ccld_qty,
+        price=row.ord_unpr,
+        currency=CURRENCY,
+        at=row.at,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -18,8 +19,11 @@ from workers.http import VenueHttp
 from workers.kis.auth import SharedToken
 from workers.kis.client import MINUTE_PAGE_ROWS, SERVICE, KisClient
 from workers.kis.minutes import aggregate, bucket_start
-from workers.kis.wire import KST, DailyRow, MinuteRow
+from workers.kis.ticks import Kind, kind_by_tick, krx_tick
+from workers.kis.wire import KST, DailyRow, MinuteRow, Price
 from workers.wire import in_order
+
+log = logging.getLogger(__name__)
 
 CODE = re.compile(r"[0-9A-Za-z]{6}")
 # 140 days hold at most 100 sessions, which is what one page holds
@@ -52,7 +56,11 @@ class KisMarket:
         self._clock = clock
         token = SharedToken(session, redis, base_url, app_key, app_secret)
         self._client = KisClient(session, token, base_url, app_key, app_secret)
-        self._names: dict[str, str] = load("workers.kis", "names.json")["names"]
+        names = load("workers.kis", "names.json")
+        self._names: dict[str, str] = names["names"]
+        # an instrument does not tell; the file does for those it knows, and the venue's own step for all others
+        self._kinds: dict[str, Kind] = dict.fromkeys(names["funds"], "fund")
+        self._odd: set[str] = set()
         self._fees = load("workers.kis", "fees.json")["rates"]
 
     async def instrument(self, symbol: str) -> Instrument:
@@ -115,6 +123,7 @@ class KisMarket:
         price = await self._client.price(symbol)
         if price.stck_prpr == 0:
             raise UnknownSymbol(f"kis price {symbol}: it has no price, so it is not listed; correct KIS_SYMBOLS")
+        self._check_tick(symbol, price)
         book = await self._client.asking_price(symbol)
         return Quote(
             symbol=symbol,
@@ -123,10 +132,34 @@ class KisMarket:
             ask=book.askp1 or price.stck_prpr,
             tick_size=price.aspr_unit,
             at=self._clock(),
+            bid_size=book.bidp_rsqn1 if book.bidp1 else None,
+            ask_size=book.askp_rsqn1 if book.askp1 else None,
         )
+
+    def tick_size(self, instrument: Instrument, price: Decimal) -> Decimal:
+        """The price step in KRW at `price`, by the table of funds for what is known as one, else by that of stocks."""
+        return krx_tick(price, self._now().date(), self._kinds.get(instrument.symbol, "stock"))
 
     async def close(self) -> None:
         """Nothing: session and Redis belong to the caller."""
+
+    def _check_tick(self, symbol: str, price: Price) -> None:
+        """Learn from the venue's own step whether it is a stock or a fund, and say so where the table is wrong."""
+        if not price.stck_prpr.is_finite() or price.stck_prpr <= 0:
+            return
+        today = self._now().date()
+        if kind := kind_by_tick(price.stck_prpr, price.aspr_unit, today):
+            self._kinds[symbol] = kind
+        expected = krx_tick(price.stck_prpr, today, self._kinds.get(symbol, "stock"))
+        if expected != price.aspr_unit and symbol not in self._odd:
+            self._odd.add(symbol)
+            log.warning(
+                "kis %s: its price step at %s is %s, the table says %s; see workers/kis/ticks.json",
+                symbol,
+                price.stck_prpr,
+                price.aspr_unit,
+                expected,
+            )
 
     def _now(self) -> datetime:
         """Now in Korea, whose dates and hours the calls speak."""

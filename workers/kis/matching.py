@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import TypeAlias
 
 from trading.types import OrderIntent
@@ -22,12 +23,15 @@ CLOCK_SLACK = timedelta(seconds=2)
 @dataclass(frozen=True, slots=True)
 class Sent:
     """What the journal knows of an order that was sent: the intent, when the right to send it was taken, its number
-    at the venue where that is proven, and the numbers that belong to other orders."""
+    at the venue where that is proven, the numbers that belong to other orders, and how many units of it the journal
+    has as fills and what they were worth together (price x quantity)."""
 
     intent: OrderIntent
     sent_at: datetime
     venue_order_id: str | None
     owned: frozenset[str]
+    filled: Decimal = Decimal(0)
+    filled_value: Decimal = Decimal(0)
 
 
 Known: TypeAlias = Callable[[str], Awaitable[Sent | None]]

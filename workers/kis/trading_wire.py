@@ -119,7 +119,7 @@ class OrderRow(Wire):
 
 
 class CancellableRow(Wire):
-    """One row of `output` of TTTC0084R: an order that still rests, and how much of it."""
+    """One row of `output` of TTTC0084R: an order of today that still rests, and how much of it."""
 
     ord_gno_brno: Trimmed
     odno: OrderNumber
@@ -127,7 +127,13 @@ class CancellableRow(Wire):
     sll_buy_dvsn_cd: Annotated[str, Field(pattern=r"^0[12]$")]
     ord_qty: Amount
     ord_unpr: Amount
+    ord_tmd: CompactTime
+    tot_ccld_qty: Amount
     psbl_qty: Amount
+
+    @property
+    def side(self) -> Side:
+        return SIDES[self.sll_buy_dvsn_cd]
 
 
 class DayRow(Wire):

@@ -28,6 +28,11 @@ def _kst_to_utc(value: datetime) -> datetime:
     return value.replace(tzinfo=KST).astimezone(UTC) if value.utcoffset() is None else value.astimezone(UTC)
 
 
+def _or_none(value: object) -> object:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+OptionalNumber = Annotated[Number | None, BeforeValidator(_or_none)]
 CompactDate = Annotated[date, BeforeValidator(_date)]
 CompactTime = Annotated[time, BeforeValidator(_time)]
 KstTime = Annotated[datetime, AfterValidator(_kst_to_utc)]
@@ -48,10 +53,12 @@ class Price(Wire):
 
 
 class AskingPrice(Wire):
-    """`output1` of FHKST01010200: the best of ten levels, "0" where a side has none."""
+    """`output1` of FHKST01010200: the best of ten levels and the shares there, "0" where a side has none."""
 
     askp1: Number
     bidp1: Number
+    askp_rsqn1: OptionalNumber = None
+    bidp_rsqn1: OptionalNumber = None
 
 
 class DailyRow(Wire):

@@ -1,20 +1,37 @@
-"""The paper broker: immediate-or-cancel orders against real quotes, one database transaction each."""
+"""The paper broker: orders against real quotes, with a book of its own, one database transaction per change.
+
+The venue has no clock of its own: it matches what rests when it is looked at. Quotes are asked for before a
+transaction begins, so no lock is ever held over a request.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from sqlalchemy import select, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from storage.tables import paper_accounts, paper_fills, paper_orders, paper_positions
-from trading.types import Account, Fill, Holdings, Instrument, OrderIntent, OrderState, Placement, Position, Quote, Side
+from trading.types import (
+    Account,
+    Holdings,
+    Instrument,
+    OpenOrder,
+    OrderIntent,
+    OrderState,
+    Placement,
+    Position,
+    Quote,
+    TimeInForce,
+)
 from workers.errors import VenueError
-from workers.paper import rules
+from workers.paper import ledger, rules
+from workers.paper.matching import at_once, execution, matches, opposite_price
+from workers.ports import Absence
+
+log = logging.getLogger(__name__)
 
 MAX_QUOTE_AGE = timedelta(seconds=60)
 _ZERO = Decimal(0)
@@ -24,21 +41,19 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class _Book:
-    """One account and one of its positions, both locked."""
-
-    currency: str
-    cash: Decimal
-    held: Decimal
-    cost: Decimal
-
-
 class PaperBroker:
     """`workers.ports.Broker` for one market. The account is opened with `opening_cash[currency]` on first use.
 
-    A quote older than `max_quote_age` at `now()` is refused.
+    `find`, `cancel`, `open_orders`, `account` and `holdings` first match what rests in the symbols concerned against
+    `quotes(symbol)`; where that raises a `VenueError`, or its quote is bad or older than `max_quote_age` at `now()`,
+    the book stays as it is and a warning says so. Without `quotes` only `place` matches, against the quote it is
+    given. `tick_size` is the price step at an order's own price; without it the quote's step holds for every price.
+
+    An order fills at most by the size that the quote shows, less what the account has traded since. Own orders never
+    trade with one another, and none ends with a session.
     """
+
+    absence = Absence(looks=1, seconds=0.0)
 
     def __init__(
         self,
@@ -46,47 +61,50 @@ class PaperBroker:
         market: str,
         *,
         opening_cash: Mapping[str, Decimal],
+        quotes: Callable[[str], Awaitable[Quote]] | None = None,
+        tick_size: Callable[[Instrument, Decimal], Decimal] | None = None,
         now: Callable[[], datetime] = _utc_now,
         max_quote_age: timedelta = MAX_QUOTE_AGE,
     ) -> None:
         self.market = market
         self._engine = engine
         self._opening_cash = opening_cash
+        self._quotes = quotes
+        self._tick_size = tick_size
         self._now = now
         self._max_quote_age = max_quote_age
 
     async def account(self, instrument: Instrument) -> Account:
-        """Free cash and the position in that instrument. Raises `VenueError` for a currency the market's
-        account is not in."""
+        """Free cash and the units free to sell: without what resting orders reserve, as the venues count them. The
+        average price is that of the whole position. Raises `VenueError` for a currency the account is not in."""
+        await self._match([instrument.symbol])
         async with self._engine.begin() as connection:
             await self._open(connection, instrument.currency)
-            book = await self._book(connection, instrument.symbol, lock=False)
-        self._check_currency(book.currency, instrument.currency)
-        return Account(book.currency, book.cash, _position(book.held, book.cost))
+            books = await ledger.books(connection, self.market, instrument.symbol)
+        self._check_currency(books.currency, instrument.currency)
+        average = books.cost / books.held if books.held else _ZERO
+        return Account(books.currency, books.free_cash, Position(books.free_units, average))
 
     async def holdings(self) -> Holdings | None:
-        """Everything the account holds, or None before its first use."""
-        accounts, positions = paper_accounts.c, paper_positions.c
-        of_market = select(positions.symbol, positions.quantity, positions.cost).where(
-            positions.market == self.market, positions.quantity > 0
-        )
+        """Everything the account holds, or None before its first use: cash and positions are whole, with what resting
+        orders reserve of them."""
+        await self._match()
         async with self._engine.connect() as connection:
             # one snapshot for both reads, or a fill between them would be counted twice or not at all
             await connection.execution_options(isolation_level="REPEATABLE READ")
-            found = select(accounts.currency, accounts.cash).where(accounts.market == self.market)
-            account = (await connection.execute(found)).one_or_none()
-            rows = (await connection.execute(of_market.order_by(positions.symbol))).all()
-        if account is None:
-            return None
-        held = {row.symbol: _position(row.quantity, row.cost) for row in rows}
-        return Holdings(account.currency, account.cash, held)
+            account = await ledger.account_row(connection, self.market)
+            positions = await ledger.positions(connection, self.market)
+        return None if account is None else Holdings(*account, positions)
 
     async def place(self, intent: OrderIntent, instrument: Instrument, quote: Quote) -> Placement:
-        """Fill the whole quantity at the quote, cancel it, or reject it with a reason that names the figures.
+        """Trade what crosses at the quote; the rest of a `gtc` order rests, that of an `ioc` order is cancelled. A
+        refusal is `rejected`, with a reason that names the figures.
 
-        The same `client_order_id` again returns the first placement, whatever the quote is by then. Orders
-        of one market are worked off one after the other, under the lock of its account. Raises `VenueError`
-        for a currency the account is not in, and `ValueError` for an order or quote of something else.
+        What rests in the symbol already is matched against the quote first. The same `client_order_id` again places
+        nothing and returns the placement as it is now, whatever the quote is. Orders of one market are worked off one
+        after the other, under the lock of its account. What is no order at all (quantity or price not positive) is
+        rejected without a trace, as at the venues. Raises `VenueError` for a currency the account is not in, and
+        `ValueError` for an order or quote of something else.
         """
         if intent.market != self.market or not intent.symbol == instrument.symbol == quote.symbol:
             raise ValueError(
@@ -95,136 +113,158 @@ class PaperBroker:
             )
         async with self._engine.begin() as connection:
             await self._open(connection, instrument.currency)
-            book = await self._book(connection, intent.symbol, lock=True)
-            first = await _placement(connection, intent.client_order_id)
-            if first is not None:
-                return first
-            self._check_currency(book.currency, instrument.currency)
-            self._check_currency(book.currency, intent.currency)
-            now = self._now()
-            reason = rules.refusal(
-                intent, instrument, quote, now=now, max_quote_age=self._max_quote_age
-            ) or rules.shortfall(intent, instrument, cash=book.cash, held=book.held)
-            if reason is not None:
-                return await self._write(connection, intent, OrderState.REJECTED, now, reason=reason)
-            price = rules.fill_price(intent, quote)
-            if price is None:
-                reason = rules.not_crossed(intent, quote)
-                return await self._write(connection, intent, OrderState.CANCELLED, now, reason=reason)
-            fee = price * intent.quantity * instrument.fee_rate
-            fill = Fill(f"paper-{intent.client_order_id}", intent.quantity, price, fee, now)
-            await self._settle(connection, intent, book, fill)
-            return await self._write(connection, intent, OrderState.FILLED, now, fill=fill)
+            await ledger.lock_account(connection, self.market)
+            known = await ledger.find_order(connection, intent.client_order_id)
+            if known is not None and known.market != self.market:
+                raise ValueError(f"paper {self.market}: order {intent.client_order_id} is one of {known.market}")
+            if known is None and (reason := rules.bad_number(intent)) is not None:
+                # no order at all: the tables hold none of such a quantity, and asking again gives the same answer
+                return Placement(None, OrderState.REJECTED, reason=reason)
+            if known is None:
+                await self._take(connection, intent, instrument, quote)
+                known = await ledger.find_order(connection, intent.client_order_id)
+        if known is None:
+            raise AssertionError(f"order {intent.client_order_id} was written in this transaction")
+        return known.placement
 
-    async def find(self, client_order_id: str) -> Placement | None:
-        """The placement of an order placed earlier, or None if the venue never saw that id."""
+    async def find(self, client_order_id: str, venue_order_id: str | None = None) -> Placement | None:
+        """The placement as it is now, or None: the venue never saw that id, and one look proves it."""
+        order = await self._order(client_order_id)
+        if order is not None and order.placement.state in ledger.RESTING:
+            await self._match([order.symbol])
+            order = await self._order(client_order_id)
+        return None if order is None else order.placement
+
+    async def cancel(self, client_order_id: str, venue_order_id: str | None = None) -> Placement:
+        """Take the rest of an order out of the book, which frees what it reserved; of an order that has ended, its
+        word as it stands. Raises `ValueError` where there is no such order."""
+        if await self.find(client_order_id) is None:
+            raise ValueError(f"paper {self.market}: no such order: {client_order_id}")
+        async with self._engine.begin() as connection:
+            await ledger.lock_account(connection, self.market)
+            order = await ledger.find_order(connection, client_order_id)
+            if order is not None and order.placement.state in ledger.RESTING:
+                reason = rules.cancelled_rest(order.filled, order.quantity) if order.filled else rules.CANCELLED
+                await ledger.end(connection, client_order_id, reason)
+                order = await ledger.find_order(connection, client_order_id)
+        if order is None:
+            raise AssertionError(f"order {client_order_id} was there a moment ago, and orders are never deleted")
+        return order.placement
+
+    async def open_orders(self, symbol: str | None = None) -> list[OpenOrder]:
+        """Every order that rests in the account, of one symbol or all, oldest first."""
+        await self._match(None if symbol is None else [symbol])
         async with self._engine.connect() as connection:
-            return await _placement(connection, client_order_id)
+            return await ledger.open_orders(connection, self.market, symbol)
+
+    async def _order(self, client_order_id: str) -> ledger.StoredOrder | None:
+        async with self._engine.connect() as connection:
+            order = await ledger.find_order(connection, client_order_id)
+        return order if order is not None and order.market == self.market else None
 
     async def _open(self, connection: AsyncConnection, currency: str) -> None:
         cash = self._opening_cash.get(currency)
         if cash is None:
             known = ", ".join(sorted(self._opening_cash)) or "none"
             raise VenueError(f"paper {self.market}: no opening cash in {currency} (there is: {known}); set it")
-        values = {"market": self.market, "currency": currency, "cash": cash, "opening_cash": cash}
-        await connection.execute(insert(paper_accounts).values(values).on_conflict_do_nothing())
+        await ledger.open_account(connection, self.market, currency, cash)
 
-    async def _book(self, connection: AsyncConnection, symbol: str, *, lock: bool) -> _Book:
-        accounts, positions = paper_accounts.c, paper_positions.c
-        account = select(accounts.currency, accounts.cash).where(accounts.market == self.market)
-        position = select(positions.quantity, positions.cost).where(
-            positions.market == self.market, positions.symbol == symbol
-        )
-        if lock:
-            account, position = account.with_for_update(), position.with_for_update()
-        money = (await connection.execute(account)).one()
-        held = (await connection.execute(position)).one_or_none()
-        return _Book(money.currency, money.cash, *(held or (_ZERO, _ZERO)))
+    async def _take(
+        self, connection: AsyncConnection, intent: OrderIntent, instrument: Instrument, quote: Quote
+    ) -> None:
+        """Write down a new order with what it trades at once. The account is locked."""
+        books = await ledger.books(connection, self.market, intent.symbol)
+        self._check_currency(books.currency, instrument.currency)
+        self._check_currency(books.currency, intent.currency)
+        now = self._now()
+        fee_rate = instrument.fee_rate
+        reason = rules.quote_fault(quote, now=now, max_quote_age=self._max_quote_age)
+        if reason is None:
+            await self._trade_resting(connection, quote, now)
+            books = await ledger.books(connection, self.market, intent.symbol)
+            tick_size = self._tick(instrument, intent.price, quote)
+            reason = rules.off_grid(intent, instrument, tick_size) or rules.shortfall(
+                intent, instrument, cash=books.free_cash, held=books.free_units
+            )
+        if reason is not None:
+            rejected = OrderState.REJECTED
+            await ledger.add_order(connection, intent, fee_rate=fee_rate, state=rejected, reason=reason, at=now)
+            return
+        taken = await ledger.taken_since(connection, self.market, intent.symbol, quote.at)
+        traded = at_once(intent.side, intent.quantity, intent.price, quote, taken.get(intent.side, _ZERO))
+        state, reason = _outcome(intent, quote, traded)
+        await ledger.add_order(connection, intent, fee_rate=fee_rate, state=state, filled=traded, reason=reason, at=now)
+        if traded:
+            price = opposite_price(intent.side, quote)
+            fill = execution(intent.client_order_id, 1, traded, price, fee_rate, _traded_at(quote, now))
+            await ledger.book_fill(connection, self.market, intent.symbol, intent.side, intent.client_order_id, fill)
 
-    async def _settle(self, connection: AsyncConnection, intent: OrderIntent, book: _Book, fill: Fill) -> None:
-        value = fill.price * fill.quantity
-        if intent.side is Side.BUY:
-            after = replace(
-                book,
-                cash=book.cash - value - fill.fee,
-                held=book.held + fill.quantity,
-                cost=book.cost + value + fill.fee,
-            )
-        else:
-            rest = book.held - fill.quantity
-            after = replace(
-                book, cash=book.cash + value - fill.fee, held=rest, cost=book.cost * rest / book.held if rest else _ZERO
-            )
-        await connection.execute(
-            update(paper_accounts).where(paper_accounts.c.market == self.market).values(cash=after.cash)
-        )
-        position = {"quantity": after.held, "cost": after.cost}
-        await connection.execute(
-            insert(paper_positions)
-            .values(market=self.market, symbol=intent.symbol, **position)
-            .on_conflict_do_update(index_elements=["market", "symbol"], set_=position)
-        )
+    async def _match(self, symbols: Iterable[str] | None = None) -> None:
+        """Match what rests in these symbols, or in all, against their quotes now. Only symbols with resting orders
+        are asked for, all at once: a venue that is down costs one time-out, not one per symbol."""
+        if self._quotes is None:
+            return
+        async with self._engine.connect() as connection:
+            resting = await ledger.resting_symbols(connection, self.market)
+        asked = resting if symbols is None else sorted(set(resting) & set(symbols))
+        if not asked:
+            return
+        async with asyncio.TaskGroup() as group:
+            answers = [(symbol, group.create_task(self._quote(self._quotes, symbol))) for symbol in asked]
+        for symbol, answer in answers:
+            quote = answer.result()
+            if quote is None:
+                continue
+            if quote.symbol != symbol:
+                raise ValueError(f"paper {self.market}: asked for a quote of {symbol}, got one of {quote.symbol}")
+            now = self._now()
+            fault = rules.quote_fault(quote, now=now, max_quote_age=self._max_quote_age)
+            if fault is not None:
+                log.warning("paper %s: %s: the book stays as it is: %s", self.market, symbol, fault)
+                continue
+            async with self._engine.begin() as connection:
+                await ledger.lock_account(connection, self.market)
+                await self._trade_resting(connection, quote, now)
 
-    async def _write(
-        self,
-        connection: AsyncConnection,
-        intent: OrderIntent,
-        state: OrderState,
-        now: datetime,
-        *,
-        fill: Fill | None = None,
-        reason: str | None = None,
-    ) -> Placement:
-        await connection.execute(
-            insert(paper_orders).values(
-                client_order_id=intent.client_order_id,
-                market=self.market,
-                symbol=intent.symbol,
-                side=intent.side.value,
-                quantity=intent.quantity,
-                price=intent.price,
-                state=state.value,
-                reason=reason,
-                created_at=now,
-            )
-        )
-        if fill is not None:
-            await connection.execute(
-                insert(paper_fills).values(
-                    trade_id=fill.trade_id,
-                    client_order_id=intent.client_order_id,
-                    quantity=fill.quantity,
-                    price=fill.price,
-                    fee=fill.fee,
-                    at=fill.at,
-                )
-            )
-        return _word(intent.client_order_id, state, reason, fill)
+    async def _quote(self, quotes: Callable[[str], Awaitable[Quote]], symbol: str) -> Quote | None:
+        try:
+            return await quotes(symbol)
+        except VenueError as error:
+            log.warning("paper %s: %s: the book stays as it is: %s", self.market, symbol, error)
+            return None
+
+    async def _trade_resting(self, connection: AsyncConnection, quote: Quote, now: datetime) -> None:
+        """Fill what the quote reaches in its symbol's book, at the orders' own prices. The account is locked."""
+        resting = await ledger.resting_orders(connection, self.market, quote.symbol)
+        if not resting:
+            return
+        taken = await ledger.taken_since(connection, self.market, quote.symbol, quote.at)
+        for order, quantity in matches(resting, quote, taken):
+            number = order.fills + 1
+            at = _traded_at(quote, now)
+            fill = execution(order.client_order_id, number, quantity, order.price, order.fee_rate, at)
+            await ledger.book_fill(connection, self.market, order.symbol, order.side, order.client_order_id, fill)
+            await ledger.advance(connection, order, quantity)
+
+    def _tick(self, instrument: Instrument, price: Decimal, quote: Quote) -> Decimal:
+        return quote.tick_size if self._tick_size is None else self._tick_size(instrument, price)
 
     def _check_currency(self, account: str, wanted: str) -> None:
         if account != wanted:
             raise VenueError(f"paper {self.market}: the account is in {account}, not in {wanted}; correct the symbol")
 
 
-async def _placement(connection: AsyncConnection, client_order_id: str) -> Placement | None:
-    order, fill = paper_orders.c, paper_fills.c
-    statement = (
-        select(order.state, order.reason, fill.trade_id, fill.quantity, fill.price, fill.fee, fill.at)
-        .select_from(paper_orders.outerjoin(paper_fills))
-        .where(order.client_order_id == client_order_id)
-    )
-    row = (await connection.execute(statement)).one_or_none()
-    if row is None:
-        return None
-    executed = None if row.trade_id is None else Fill(row.trade_id, row.quantity, row.price, row.fee, row.at)
-    return _word(client_order_id, OrderState(row.state), row.reason, executed)
+def _outcome(intent: OrderIntent, quote: Quote, traded: Decimal) -> tuple[OrderState, str | None]:
+    """The state and reason of an order that has just traded that many units."""
+    if traded == intent.quantity:
+        return OrderState.FILLED, None
+    if intent.time_in_force is TimeInForce.GTC:
+        return (OrderState.PARTLY_FILLED if traded else OrderState.ACCEPTED), None
+    if traded:
+        return OrderState.CANCELLED, rules.cancelled_rest(traded, intent.quantity)
+    return OrderState.CANCELLED, rules.not_crossed(intent, quote)
 
 
-def _word(client_order_id: str, state: OrderState, reason: str | None, fill: Fill | None) -> Placement:
-    """A rejected order has no id at the venue, as at the real ones."""
-    venue_order_id = None if state is OrderState.REJECTED else f"paper-{client_order_id}"
-    return Placement(venue_order_id, state, () if fill is None else (fill,), reason)
-
-
-def _position(quantity: Decimal, cost: Decimal) -> Position:
-    return Position(quantity, cost / quantity if quantity else _ZERO)
+def _traded_at(quote: Quote, now: datetime) -> datetime:
+    """The time of a fill: never before its quote, whose clock may be ahead, so that the quote is known as used."""
+    return max(now, quote.at)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, TypeAlias
 
 import aiohttp
 
@@ -25,7 +25,7 @@ from workers.upbit import errors
 from workers.upbit.auth import Keys, authorization, pairs, sent_query
 from workers.upbit.orders import NewOrder
 from workers.upbit.private_wire import AccountRow, ApiKey, Chance, OrderBody, Placed
-from workers.wire import parse_list, parse_one
+from workers.wire import M, parse_list, parse_one
 
 SERVICE = "upbit"
 OPERATIONS = (
@@ -45,6 +45,9 @@ CLOSED_PAGE_ROWS = 1000
 LONGEST_WINDOW = timedelta(days=7)
 KST = timezone(timedelta(hours=9), "KST")
 
+Proof: TypeAlias = Callable[[str, VenueError], bool]
+"""Whether a refusal of that name proves that the request changed nothing."""
+
 # the statuses Upbit documents for a refusal that names its reason
 _REFUSALS = (400, 401, 403, 404)
 
@@ -52,7 +55,7 @@ _REFUSALS = (400, 401, 403, 404)
 class UpbitExchange:
     """`base_url` without `/v1`. Raises the `VenueError`s of `workers.http` and of `workers.upbit.errors`.
 
-    `order_timeout` bounds the one request of an order, in seconds; `http` bounds all others.
+    `order_timeout` bounds the one request that places or cancels an order, in seconds; `http` bounds all others.
     """
 
     def __init__(self, http: VenueHttp, base_url: str, keys: Keys, *, order_timeout: float = ORDER_SECONDS) -> None:
@@ -80,17 +83,7 @@ class UpbitExchange:
         refusals `duplicated_identifier` says only that this request created nothing: an earlier one may have.
         """
         call = Call(SERVICE, "place_order", order.symbol)
-        answer = _Answer()
-        try:
-            async with asyncio.timeout(self._order_timeout):
-                document = await self._ask(
-                    call, "POST", "orders", body=order.body(), judge=answer.judge, fail_closed=True
-                )
-            return parse_one(Placed, document, call)
-        except TimeoutError:
-            raise Unproven(f"{call}: no answer within {self._order_timeout:g} s; it must be asked for") from None
-        except VenueError as error:
-            raise _outcome(call, answer, error) from None
+        return await self._send(call, "POST", "orders", Placed, _refuses_order, body=order.body(), fail_closed=True)
 
     async def test(self, order: NewOrder) -> None:
         """Have the order checked as `place` would, with nothing created: proves key, address and permission."""
@@ -99,11 +92,18 @@ class UpbitExchange:
 
     async def order(self, *, uuid: str = "", identifier: str = "") -> OrderBody:
         """One order with its trades, by Upbit's id or by ours. Raises `Rejected` named `order_not_found`."""
-        return await self._one_order("order", "GET", uuid, identifier)
+        call = Call(SERVICE, "order")
+        return parse_one(OrderBody, await self._ask(call, "GET", "order", _name(uuid, identifier)), call)
 
     async def cancel(self, *, uuid: str = "", identifier: str = "") -> OrderBody:
-        """Ask for an order to be cancelled; the reply is the order as it stood before."""
-        return await self._one_order("cancel_order", "DELETE", uuid, identifier)
+        """Ask for what rests of an order to be cancelled, once. It was asked for if this returns, with the order as it
+        stood before.
+
+        Nothing was done if this raises `Throttled`, `BadCredentials` or `Unreachable` (no connection was made).
+        `Rejected` is also how Upbit answers for an order that has ended. Whatever else happens is `Unproven`.
+        """
+        call = Call(SERVICE, "cancel_order")
+        return await self._send(call, "DELETE", "order", OrderBody, _refuses_cancel, params=_name(uuid, identifier))
 
     async def open_orders(self, symbol: str = "", *, page_rows: int = OPEN_PAGE_ROWS) -> list[OrderBody]:
         """The orders that wait, without their trades, oldest first; of one market or of all."""
@@ -161,12 +161,30 @@ class UpbitExchange:
                 return row.expire_at
         raise BadReply(f"{Call(SERVICE, 'api_keys')}: the key in use is not listed; look it up on upbit.com")
 
-    async def _one_order(self, operation: str, method: str, uuid: str, identifier: str) -> OrderBody:
-        if bool(uuid) == bool(identifier):
-            raise ValueError("name an order by uuid or by identifier, by one of them")
-        call = Call(SERVICE, operation)
-        params = {"uuid": uuid} if uuid else {"identifier": identifier}
-        return parse_one(OrderBody, await self._ask(call, method, "order", params), call)
+    async def _send(
+        self,
+        call: Call,
+        method: str,
+        path: str,
+        model: type[M],
+        proves: Proof,
+        *,
+        params: Mapping[str, str | Iterable[str]] | None = None,
+        body: Mapping[str, str] | None = None,
+        fail_closed: bool = False,
+    ) -> M:
+        """One request that changes something; `proves` says which refusals prove that nothing was changed."""
+        answer = _Answer()
+        try:
+            async with asyncio.timeout(self._order_timeout):
+                document = await self._ask(
+                    call, method, path, params, body=body, judge=answer.judge, fail_closed=fail_closed
+                )
+            return parse_one(model, document, call)
+        except TimeoutError:
+            raise Unproven(f"{call}: no answer within {self._order_timeout:g} s; it must be asked for") from None
+        except VenueError as error:
+            raise _outcome(call, answer, error, proves) from None
 
     async def _page(
         self, call: Call, path: str, symbol: str, params: Mapping[str, str | Iterable[str]]
@@ -194,7 +212,7 @@ class UpbitExchange:
 
 
 class _Answer:
-    """What HTTP answered to an order, if it did."""
+    """What HTTP answered to a request that changes something, if it did."""
 
     def __init__(self) -> None:
         self.status: int | None = None
@@ -205,30 +223,40 @@ class _Answer:
         return errors.judge(call, status, document)
 
 
-def _outcome(call: Call, answer: _Answer, error: VenueError) -> VenueError:
-    """The error to raise for an order: the same one where it proves that nothing was created, else `Unproven`."""
+def _outcome(call: Call, answer: _Answer, error: VenueError, proves: Proof) -> VenueError:
+    """The error to raise for an order: the same one where it proves that nothing was changed, else `Unproven`."""
     if answer.status is None:
         if isinstance(error, Throttled):
             # our own gate was closed, nothing was sent
             return error
         if isinstance(error.__context__, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
             return Unreachable(str(error))
-    elif answer.status == errors.TOO_MANY_REQUESTS or (
-        answer.status in _REFUSALS and _proves_refusal(answer.name, error)
-    ):
+    elif answer.status == errors.TOO_MANY_REQUESTS or (answer.status in _REFUSALS and proves(answer.name, error)):
         return error
     return Unproven(
         f"{call}: sent, and nothing proves what became of it ({type(error).__name__}); it must be asked for"
     )
 
 
-def _proves_refusal(name: str, error: VenueError) -> bool:
-    if isinstance(error, BadCredentials):
-        # this request came a second time, and of the first one nothing is known
-        return name != errors.NONCE_USED
+def _refuses_order(name: str, error: VenueError) -> bool:
     if isinstance(error, Rejected):
         return name.startswith((*errors.REFUSED_ORDER, errors.DUPLICATED_IDENTIFIER))
-    return isinstance(error, UnknownSymbol)
+    return _refuses_key(name, error) or isinstance(error, UnknownSymbol)
+
+
+def _refuses_cancel(name: str, error: VenueError) -> bool:
+    return _refuses_key(name, error) or isinstance(error, Rejected)
+
+
+def _refuses_key(name: str, error: VenueError) -> bool:
+    # a used nonce means that this request came a second time, and of the first one nothing is known
+    return isinstance(error, BadCredentials) and name != errors.NONCE_USED
+
+
+def _name(uuid: str, identifier: str) -> dict[str, str]:
+    if bool(uuid) == bool(identifier):
+        raise ValueError("name an order by uuid or by identifier, by one of them")
+    return {"uuid": uuid} if uuid else {"identifier": identifier}
 
 
 def _kst(moment: datetime) -> str:

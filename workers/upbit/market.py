@@ -14,7 +14,7 @@ from workers.dated import in_force, load
 from workers.errors import NoData, UnknownSymbol
 from workers.http import VenueHttp
 from workers.upbit.client import SERVICE, UpbitClient
-from workers.upbit.ticks import krw_tick
+from workers.upbit.ticks import band_start, krw_tick
 from workers.upbit.wire import CandleRow
 from workers.wire import in_order
 
@@ -37,7 +37,8 @@ class UpbitMarket:
         self._names: dict[str, str] = {}
         self._names_at = float("-inf")
         self._names_lock = asyncio.Lock()
-        self._ticks: dict[str, tuple[float, Decimal | None]] = {}
+        # by symbol and the start of the price band they hold in
+        self._ticks: dict[tuple[str, Decimal], tuple[float, Decimal | None]] = {}
 
     async def instrument(self, symbol: str) -> Instrument:
         """What the symbol is, from the list of markets, which is kept for a day. Raises `UnknownSymbol`."""
@@ -69,7 +70,7 @@ class UpbitMarket:
         return in_order(map(_candle, rows), Call(SERVICE, "candles_minutes", symbol))
 
     async def quote(self, symbol: str) -> Quote:
-        """Last trade, best bid and ask and the tick size. `at` is the time of the book."""
+        """Last trade, best bid and ask with their sizes, and the tick size. `at` is the time of the book."""
         _check(symbol)
         ticker = await self._client.ticker(symbol)
         book = await self._client.orderbook(symbol)
@@ -83,7 +84,17 @@ class UpbitMarket:
             ask=best.ask_price if best and best.ask_price else price,
             tick_size=await self._tick(symbol, price),
             at=datetime.fromtimestamp(book.timestamp / 1000, UTC),
+            # no size stands for a price that is not in the book
+            bid_size=best.bid_size if best and best.bid_price else None,
+            ask_size=best.ask_size if best and best.ask_price else None,
         )
+
+    def tick_size(self, instrument: Instrument, price: Decimal) -> Decimal:
+        """The price step at `price`: what Upbit last named for the band `price` lies in, else that of the table in
+        force today. Upbit names only the step at the last trade, so other bands go by the table."""
+        today = datetime.now(UTC).date()
+        _, named = self._ticks.get((instrument.symbol, band_start(price, today)), (0.0, None))
+        return named or krw_tick(price, today)
 
     async def close(self) -> None:
         """Nothing: the session belongs to the caller."""
@@ -102,12 +113,14 @@ class UpbitMarket:
             ) from None
 
     async def _tick(self, symbol: str, price: Decimal) -> Decimal:
-        read_at, tick = self._ticks.get(symbol, (float("-inf"), None))
+        today = datetime.now(UTC).date()
+        key = (symbol, band_start(price, today))
+        read_at, tick = self._ticks.get(key, (float("-inf"), None))
         if time.monotonic() - read_at > TICKS_SECONDS:
             rows = await self._client.orderbook_instruments(symbol)
             tick = next((row.tick_size for row in rows if row.tick_size), None)
-            self._ticks[symbol] = (time.monotonic(), tick)
-        return tick or krw_tick(price, datetime.now(UTC).date())
+            self._ticks[key] = (time.monotonic(), tick)
+        return tick or krw_tick(price, today)
 
 
 def _check(symbol: str) -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from workers.wire import UtcTime, Wire
 
-Amount = Annotated[Decimal, Field(allow_inf_nan=False)]
+# more than all the money there is, and still well inside what Decimal reckons with
+_MOST = Decimal(10) ** 20
+Amount = Annotated[Decimal, Field(allow_inf_nan=False, ge=0, lt=_MOST)]
+Traded = Annotated[Decimal, Field(allow_inf_nan=False, gt=0, lt=_MOST)]
 _ZERO = Decimal(0)
 
 
 class AccountRow(Wire):
-    """One row of `/v1/accounts`; `locked` is what open orders hold, `avg_buy_price` is without fees."""
+    """One row of `/v1/accounts`; `locked` is what open orders and withdrawals hold, `avg_buy_price` is without fees."""
 
     currency: str
     balance: Amount
@@ -27,9 +30,9 @@ class Trade(Wire):
     """One execution of an order."""
 
     uuid: str
-    price: Amount
-    volume: Amount
-    funds: Amount
+    price: Traded
+    volume: Traded
+    funds: Traded
     created_at: UtcTime
 
 
@@ -42,7 +45,7 @@ class OrderBody(Wire):
 
     uuid: str = Field(min_length=1)
     market: str
-    side: str
+    side: Literal["bid", "ask"]
     ord_type: str
     state: str
     created_at: UtcTime
@@ -52,6 +55,7 @@ class OrderBody(Wire):
     executed_volume: Amount = _ZERO
     paid_fee: Amount = _ZERO
     identifier: str | None = None
+    time_in_force: str | None = None
     trades: list[Trade] | None = None
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from datetime import date
-from decimal import Decimal
 
 from trading.errors import BadQuote
 from trading.ticks import check_quote
 from trading.types import Instrument, OrderIntent, Quote
 from workers.upbit.orders import plain
-from workers.upbit.ticks import krw_tick
+from workers.upbit.ticks import pair_tick
 
 
 def refusal(intent: OrderIntent, instrument: Instrument, quote: Quote, on: date) -> str | None:
-    """Why Upbit would not take this order whatever the balance, or None. `on` says which tick table is in force."""
+    """Why Upbit would not take this order whatever the balance, or None. `on` says which tick table is in force.
+
+    Grid and minimum are those at the order's own price: an order that rests may lie far from the quote.
+    """
     try:
         check_quote(quote)
     except BadQuote as error:
@@ -22,7 +24,7 @@ def refusal(intent: OrderIntent, instrument: Instrument, quote: Quote, on: date)
         return f"bad_quantity: {intent.quantity}"
     if not intent.price.is_finite() or intent.price <= 0:
         return f"bad_price: {intent.price}"
-    tick = tick_at(intent.price, quote, on)
+    tick = pair_tick(intent.price, quote.tick_size, quote.price, on)
     if intent.price % tick:
         return f"off_tick: price {plain(intent.price)} is no multiple of {plain(tick)}"
     if intent.quantity % instrument.quantity_step:
@@ -34,11 +36,6 @@ def refusal(intent: OrderIntent, instrument: Instrument, quote: Quote, on: date)
             f"at least {plain(instrument.min_order_value)} {instrument.currency} needed"
         )
     return None
-
-
-def tick_at(price: Decimal, quote: Quote, on: date) -> Decimal:
-    """The price step at `price`: by the table where the pair follows it, else the pair's own."""
-    return krw_tick(price, on) if quote.tick_size == krw_tick(quote.price, on) else quote.tick_size
 
 
 def figures(intent: OrderIntent, instrument: Instrument) -> str:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import Field
+
 from workers.wire import Number, UtcTime, Wire
+
+# until the year 9999, the last a time can have
+Milliseconds = Annotated[int, Field(ge=0, lt=253_402_300_800_000)]
+Size = Annotated[Decimal, Field(allow_inf_nan=False, ge=0)]
 
 
 class CandleRow(Wire):
@@ -22,7 +31,7 @@ class Ticker(Wire):
 
     market: str
     trade_price: Number
-    timestamp: int
+    timestamp: Milliseconds
 
 
 class OrderbookUnit(Wire):
@@ -30,13 +39,15 @@ class OrderbookUnit(Wire):
 
     ask_price: Number
     bid_price: Number
+    ask_size: Size | None = None
+    bid_size: Size | None = None
 
 
 class Orderbook(Wire):
     """One row of `/v1/orderbook`; `timestamp` in milliseconds."""
 
     market: str
-    timestamp: int
+    timestamp: Milliseconds
     orderbook_units: list[OrderbookUnit]
 
 

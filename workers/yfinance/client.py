@@ -21,7 +21,7 @@ from yfinance import cache
 from yfinance.exceptions import YFException
 
 from workers.calls import Call
-from workers.errors import VenueError
+from workers.errors import BadReply, VenueError
 from workers.limits import BlockingGate
 from workers.yfinance.errors import no_data, translate
 from workers.yfinance.session import CHART, SERVICE, YahooSession
@@ -30,7 +30,18 @@ NEW_YORK = "America/New_York"
 META = ("currency", "longName", "shortName", "regularMarketPrice", "regularMarketTime")
 
 # How yfinance fails: its own errors, curl's, and what it trips over in a reply that it does not check.
-FAILURES = (VenueError, YFException, RequestException, LookupError, TypeError, ValueError, AttributeError)
+# RuntimeError is what pandas and the decoder of JSON raise for times out of range and for depth.
+FAILURES = (
+    VenueError,
+    YFException,
+    RequestException,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +96,8 @@ class YahooClient:
             raise translate(error, call, self._timeout) from None
         if rows.empty:
             raise no_data(call)
+        if rows.index.hasnans:
+            raise BadReply(f"{call}: answered a candle without a time; it is tried again at the next tick")
         return Chart(rows, meta)
 
     def close(self) -> None:

@@ -7,10 +7,12 @@ So a refusal of the chart itself is judged here, in the session, before yfinance
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from workers.calls import SERVER_ERROR_STATUS, Call, bad_status, not_json
 from workers.errors import BadReply, NoData, Throttled, TimedOut, UnknownSymbol, Unreachable, VenueError
 
+FIRST_NOT_OK_STATUS = 300
 NOT_FOUND = 404
 TOO_MANY_REQUESTS = 429
 # Yahoo names no time; a block lasts minutes rather than seconds.
@@ -27,8 +29,10 @@ def judge_chart(call: Call, status: int, text: str) -> VenueError | None:
     if status == NOT_FOUND:
         return unknown_symbol(call)
     is_json = text.lstrip()[:1] == "{"
-    if not is_json and (status >= SERVER_ERROR_STATUS or status < 300):
+    if not is_json and (status >= SERVER_ERROR_STATUS or status < FIRST_NOT_OK_STATUS):
         return not_json(call, status, text[:200])
+    if status < FIRST_NOT_OK_STATUS:
+        return _unreadable(call, text)
     return bad_status(call, status) if status >= SERVER_ERROR_STATUS else None
 
 
@@ -51,6 +55,22 @@ def translate(error: Exception, call: Call, timeout: float) -> VenueError:
         return Unreachable(f"{call}: not reachable ({type(error).__name__}); check the network and {call.setting}")
     # yfinance reads the reply without checks: what it trips over is a reply that is no chart
     return BadReply(f"{call}: answered something that is no chart ({type(error).__name__}); see if yfinance is current")
+
+
+def _unreadable(call: Call, text: str) -> BadReply | None:
+    """The error for what is no JSON or says one thing twice, which yfinance would read as the last of the two."""
+    try:
+        json.loads(text, object_pairs_hook=_each_once)
+    except (ValueError, RecursionError) as error:
+        return BadReply(f"{call}: answered no chart ({type(error).__name__}); it is tried again at the next tick")
+    return None
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    known = dict(pairs)
+    if len(known) != len(pairs):
+        raise ValueError("one name has two values")
+    return known
 
 
 def throttled(call: Call) -> Throttled:

@@ -123,9 +123,13 @@ class YahooMarket:
             price=price,
             bid=price,
             ask=price,
-            tick_size=TICK if price >= 1 else TICK_UNDER_A_DOLLAR,
+            tick_size=tick_at(price),
             at=_time(meta, symbol),
         )
+
+    def tick_size(self, instrument: Instrument, price: Decimal) -> Decimal:
+        """The price step at `price`, USD."""
+        return tick_at(price)
 
     async def close(self) -> None:
         """Close connections and threads; a request under way ends by its own time-out."""
@@ -158,6 +162,11 @@ class YahooMarket:
                     self._base_url, self._timeout, gate=self._gate, tracer_provider=self._tracer_provider
                 )
             return self._opened
+
+
+def tick_at(price: Decimal) -> Decimal:
+    """The price step of a US stock at `price`, USD."""
+    return TICK if price >= 1 else TICK_UNDER_A_DOLLAR
 
 
 def _shortest(periods: tuple[tuple[int, str], ...], count: int, longest: str) -> str:

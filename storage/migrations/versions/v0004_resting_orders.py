@@ -57,6 +57,14 @@ TABLES = (
     )
     """,
     """
+    CREATE TABLE accounts (
+        market text NOT NULL,
+        account text NOT NULL,
+        since timestamptz DEFAULT now() NOT NULL,
+        CONSTRAINT pk_accounts PRIMARY KEY (market)
+    )
+    """,
+    """
     CREATE TABLE pnl_reports (
         period text NOT NULL,
         starts_at timestamptz NOT NULL,
@@ -191,6 +199,6 @@ def downgrade() -> None:
         "ALTER COLUMN analysis_id SET NOT NULL, ALTER COLUMN run_id SET NOT NULL",
         "DROP INDEX ix_orders_market_symbol",
         "ALTER TABLE analyses DROP COLUMN rejected_by",
-        "DROP TABLE risk_exits, high_waters, armings, pnl_reports",
+        "DROP TABLE risk_exits, high_waters, armings, accounts, pnl_reports",
     ):
         op.execute(statement)

@@ -1,0 +1,215 @@
+"""The guard: every few seconds, whether a position has to be left whatever the analysis says.
+
+An exit is an outcome, not a failure: it is recorded, counted, told, and sold until nothing is left.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from beat.sessions import is_open
+from notifications.risk_words import ExitOutcome
+from settings import check_market
+from storage import analyses, exits, high_waters
+from storage import orders as journal
+from storage.errors import StorageError
+from storage.exits import OpenExit
+from storage.journal import Origin
+from tasks.app import app, settings
+from tasks.base import AsyncTask
+from tasks.desks import desk_of
+from tasks.lease import symbol_lease
+from tasks.placing import Desk, NotArmed, check_armed, place, tell
+from tasks.settling import cancel_resting, settle_symbol
+from tasks.strategies import strategy_of
+from tasks.trade import situation_of
+from telemetry import instruments
+from telemetry.trace_ids import current_trace_id
+from trading.errors import BadQuote
+from trading.exits import Exit, check_exit
+from trading.ladder import grid_down
+from trading.orders import HIGHEST, client_order_id
+from trading.risk import Purpose, check
+from trading.ticks import round_down
+from trading.types import Instrument, OrderIntent, Position, Quote, Refusal, Side, TimeInForce
+from workers.errors import VenueError
+from workers.ports import MarketData
+from workers.runtime import Runtime, current_runtime
+
+log = logging.getLogger(__name__)
+
+# too little is left for an order: the position cannot be closed by one
+ENDS_IT = frozenset({"below_minimum"})
+
+Result = dict[str, Any]
+
+
+@app.task(  # type: ignore[untyped-decorator]
+    base=AsyncTask,
+    bind=True,
+    name="tasks.guard.guard",
+    deadline=settings.guard_deadline_seconds,
+    ignore_result=True,
+)
+async def guard(self: Any, market: str) -> Result:
+    """Check every position of the market's enabled symbols, and go on with the exits that are not done."""
+    check_market(market)
+    return await guard_market(current_runtime(), market, datetime.now(UTC))
+
+
+async def guard_market(runtime: Runtime, market: str, now: datetime) -> Result:
+    """What `guard` does: the outcome of each symbol that has one. Every symbol has its turn; then the first error
+    there was is raised."""
+    if not (runtime.settings.ignore_market_hours or is_open(market, now).open):
+        return {"market": market, "outcome": "closed"}
+    holdings = await (await runtime.broker(market)).holdings()
+    held = {} if holdings is None else dict(holdings.positions)
+    begun = {row.symbol: row for row in await exits.open_exits(runtime.engine, market)}
+    ended: dict[str, str] = {}
+    errors: list[Exception] = []
+    for symbol in runtime.settings.symbols(market):
+        if symbol not in held and symbol not in begun:
+            # whatever is bought next begins with a mark of its own
+            await high_waters.forget(runtime.engine, market, symbol)
+            continue
+        try:
+            outcome = await guard_symbol(runtime, market, symbol, held.get(symbol), begun.get(symbol))
+        except (VenueError, StorageError, BadQuote) as error:
+            errors.append(error)
+            continue
+        if outcome is not None:
+            ended[symbol] = outcome
+    if errors:
+        raise errors[0]
+    return {"market": market, "outcome": "checked", "symbols": ended}
+
+
+async def guard_symbol(
+    runtime: Runtime, market: str, symbol: str, position: Position | None, begun: OpenExit | None
+) -> str | None:
+    """Leave a position where a rule says so; None where none does, else what came of the attempt."""
+    client = await runtime.market(market)
+    instrument, quote = await client.instrument(symbol), await client.quote(symbol)
+    found = None if position is None or begun else await find_exit(runtime, instrument, position, quote)
+    if found is None and begun is None:
+        return None
+    async with symbol_lease(runtime.redis, market, symbol) as held:
+        if not held:
+            return "busy"
+        desk = await desk_of(runtime, market, symbol)
+        if begun is None:
+            assert found is not None
+            assert position is not None
+            begun = await begin(desk, found, position)
+        return await leave(desk, client, begun, quote)
+
+
+async def find_exit(runtime: Runtime, instrument: Instrument, position: Position, quote: Quote) -> Exit | None:
+    """The rule of the symbol's strategy that the price has reached, if one has."""
+    market, symbol = instrument.market, instrument.symbol
+    strategy = strategy_of(runtime.settings, market, symbol, instrument.currency)
+    if not strategy.enabled:
+        return None
+    mark = None
+    if strategy.trailing:
+        mark = await high_waters.raise_to(runtime.engine, market, symbol, quote.price)
+    atr = await analyses.last_atr(runtime.engine, market, symbol) if strategy.atr_exits or strategy.trailing else None
+    return check_exit(position, quote, strategy, atr, mark)
+
+
+async def begin(desk: Desk, found: Exit, position: Position) -> OpenExit:
+    """Record that the position has to be left, and count and tell it once."""
+    begun = await exits.begin(
+        desk.runtime.engine,
+        market=desk.market,
+        symbol=desk.symbol,
+        exit=found,
+        average_price=position.average_price,
+        trace_id=current_trace_id(),
+    )
+    if begun.created:
+        log.warning("%s: %s", desk.symbol, found.reason)
+        instruments.risk_exits.add(1, {"symbol": desk.symbol, "kind": found.kind})
+        await desk.notifier.exit_begun(
+            desk.instrument, found, exit_id=begun.id, average_price=position.average_price, at=begun.at
+        )
+    return begun
+
+
+async def leave(desk: Desk, client: MarketData, begun: OpenExit, quote: Quote) -> str:
+    """Sell what is held at the best bid, at once; what is left is sold at the next turn."""
+    engine, now = desk.runtime.engine, datetime.now(UTC)
+    try:
+        await check_armed(desk.runtime, desk.market, now)
+    except NotArmed as error:
+        log.warning("%s: the position is not left: %s", desk.symbol, error)
+        await desk.notifier.exit_not_armed(desk.instrument, begun.exit, average_price=begun.average_price, at=now)
+        return "not_armed"
+    if any(order.intent.side is Side.SELL for order in await settle_symbol(desk)):
+        return "blocked_by_unproven_order"
+    await cancel_resting(desk, Side.BUY, Side.SELL, because=begun.id)
+    situation = await situation_of(desk, Purpose.EXIT, None, quote, now)
+    quantity = round_down(situation.position.quantity, desk.instrument.quantity_step)
+    if quantity <= 0:
+        return await end(desk, begun)
+    verdict = check(situation, quantity * quote.price)
+    if isinstance(verdict, Refusal):
+        log.warning("%s: the position is not left: %s: %s", desk.symbol, verdict.rule, verdict.reason)
+        instruments.refusals.add(1, {"market": desk.market, "rule": verdict.rule})
+        return await end(desk, begun, verdict.reason) if verdict.rule in ENDS_IT else verdict.rule
+    lowest = quote.bid * (1 - situation.strategy.exit_slippage)
+    price = grid_down(lowest, lambda at: client.tick_size(desk.instrument, at))
+    number = len(await journal.for_exit(engine, begun.id))
+    intent = exit_intent(desk.instrument, begun, quantity, price, number)
+    order = await place(desk, intent, quote, origin=Origin(exit_id=begun.id), leg=1)
+    await tell(desk, order)
+    if order.remaining == 0:
+        return await end(desk, begun)
+    return f"order_{order.state}"
+
+
+def exit_intent(instrument: Instrument, begun: OpenExit, quantity: Decimal, price: Decimal, number: int) -> OrderIntent:
+    """The `number`-th attempt (from 0) to sell what an exit wants sold."""
+    return OrderIntent(
+        client_order_id=client_order_id(
+            str(begun.id),
+            instrument.market,
+            instrument.symbol,
+            Side.SELL,
+            1 + number // HIGHEST,
+            number % HIGHEST,
+        ),
+        market=instrument.market,
+        symbol=instrument.symbol,
+        side=Side.SELL,
+        quantity=quantity,
+        price=price,
+        currency=instrument.currency,
+        time_in_force=TimeInForce.IOC,
+    )
+
+
+async def end(desk: Desk, begun: OpenExit, reason: str = "") -> str:
+    """The exit is over: everything is sold, or what is left cannot be, for `reason`. Returns how it ended."""
+    engine, now = desk.runtime.engine, datetime.now(UTC)
+    fills = [fill for order in await journal.for_exit(engine, begun.id) for fill in order.fills]
+    sold = sum((fill.quantity for fill in fills), Decimal(0))
+    outcome: ExitOutcome = "sold_all" if not reason else "sold_part" if sold else "given_up"
+    # told first: a crash in between tells it again, and the ledger knows it
+    await desk.notifier.exit_ended(
+        desk.instrument,
+        begun.exit.kind,
+        outcome,
+        exit_id=begun.id,
+        wanted=begun.exit.quantity,
+        sold=sold,
+        proceeds=sum((fill.quantity * fill.price - fill.fee for fill in fills), Decimal(0)) if sold else None,
+        reason=reason,
+        at=now,
+    )
+    await high_waters.forget(engine, desk.market, desk.symbol)
+    await exits.end(engine, begun.id, f"{outcome}: {reason}" if reason else outcome)
+    return outcome

@@ -1,0 +1,37 @@
+"""The circuit breaker: what an account lost in the day and the week, and the row that lets it only reduce."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+
+from storage import portfolio, trading_states
+from tasks.desks import notifier_of
+from tasks.strategies import limits
+from telemetry import instruments
+from trading.breaker import breaker
+from trading.periods import kst_week, starts
+from trading.state import TradingState, tightens
+from workers.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+BY = "circuit breaker"
+
+
+async def check_losses(runtime: Runtime, market: str, now: datetime) -> TradingState | None:
+    """Put a market whose account has lost too much into `reducing`, and count and tell it once; the row, if new.
+
+    Computed from the stored snapshots, so a restart changes nothing. An operator's stricter row stays as it is.
+    """
+    engine = runtime.engine
+    points = await portfolio.equity(engine, market, starts(kst_week(now)))
+    resumed_at = await trading_states.resumed_at(engine, market)
+    row = breaker(points, (), limits(runtime.settings), now, market=market, resumed_at=resumed_at)
+    if row is None or not tightens(row, await trading_states.in_force(engine, now), now):
+        return None
+    await trading_states.write(engine, row, by=BY)
+    log.warning("%s: %s", market, row.reason)
+    instruments.risk_circuit_breaker.add(1, {"scope": market})
+    await notifier_of(runtime).circuit_breaker(row, at=now)
+    return row

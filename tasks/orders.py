@@ -1,0 +1,179 @@
+"""The resolver: every few seconds, what became of the orders that are open, and of those that nobody here sent."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from beat.sessions import is_open
+from settings import check_market
+from storage import orders as journal
+from storage import trades, trading_states
+from storage.errors import StorageError, SymbolBlocked
+from storage.journal import JournalOrder
+from tasks.app import app, settings
+from tasks.base import AsyncTask
+from tasks.desks import desk_of, notifier_of
+from tasks.lease import symbol_lease
+from tasks.placing import Desk
+from tasks.settling import cancel, refresh, settle_symbol
+from tasks.strategies import strategy_of
+from telemetry import instruments
+from telemetry.trace_ids import current_trace_id
+from trading.state import State, TradingState, effective, tightens
+from trading.types import OpenOrder, Side
+from workers.errors import Ambiguous, VenueError
+from workers.runtime import Runtime, current_runtime
+
+log = logging.getLogger(__name__)
+
+# an order that is unproven for longer than this is told to a person
+UNPROVEN_SECONDS = 60.0
+# the account's book is read at most this often: for fills of resting orders, and for orders of others
+BOOK_SECONDS = 15
+BOOK_KEY = "autotrader:book-read:{market}"
+
+Book = dict[str, OpenOrder]
+Result = dict[str, Any]
+
+
+@app.task(  # type: ignore[untyped-decorator]
+    base=AsyncTask,
+    bind=True,
+    name="tasks.orders.resolve",
+    deadline=settings.resolve_deadline_seconds,
+    ignore_result=True,
+)
+async def resolve(self: Any, market: str) -> Result:
+    """Settle what is unproven, follow what rests, cancel what has no place any more, adopt what is not ours."""
+    check_market(market)
+    return await resolve_market(current_runtime(), market, datetime.now(UTC))
+
+
+async def resolve_market(runtime: Runtime, market: str, now: datetime) -> Result:
+    """What `resolve` does, as counts. A symbol that is being traded now is left to the run that has its lease.
+
+    Every symbol has its turn; then the first error there was is raised.
+    """
+    unproven = await journal.unproven(runtime.engine, market)
+    await show_unproven(runtime, unproven, now)
+    planned = await journal.left_planned(runtime.engine, market, runtime.settings.visibility_timeout_seconds)
+    resting = await journal.resting(runtime.engine, market)
+    errors: list[Exception] = []
+    book = await read_book(runtime, market, resting, now, errors)
+    symbols = {order.intent.symbol for order in [*unproven, *planned, *(resting if book is not None else [])]}
+    for symbol in sorted(symbols):
+        try:
+            await resolve_symbol(runtime, market, symbol, book, now)
+        except (VenueError, StorageError) as error:
+            errors.append(error)
+    adopted = await adopt(runtime, market, book or {}, errors)
+    if errors:
+        raise errors[0]
+    return {"market": market, "symbols": len(symbols), "unproven": len(unproven), "adopted": adopted}
+
+
+async def read_book(
+    runtime: Runtime, market: str, resting: list[JournalOrder], now: datetime, errors: list[Exception]
+) -> Book | None:
+    """The account's open orders by the venue's id; None where it is not time to look, or the look failed.
+
+    Where nothing of ours rests, only a live account in its session is looked at: others may order in it.
+    """
+    if not resting and not (runtime.settings.live(market) and is_open(market, now).open):
+        return None
+    # one process looks for all
+    if not await runtime.redis.set(BOOK_KEY.format(market=market), "1", nx=True, ex=BOOK_SECONDS):
+        return None
+    try:
+        found = await (await runtime.broker(market)).open_orders()
+    except VenueError as error:
+        errors.append(error)
+        return None
+    return {order.venue_order_id: order for order in found}
+
+
+async def resolve_symbol(runtime: Runtime, market: str, symbol: str, book: Book | None, now: datetime) -> None:
+    """Settle and follow the orders of one symbol under its lease, or leave it to the run that holds it."""
+    async with symbol_lease(runtime.redis, market, symbol, wait=0) as held:
+        if not held:
+            return
+        desk = await desk_of(runtime, market, symbol)
+        try:
+            await settle_symbol(desk)
+        except Ambiguous as error:
+            await halt_symbol(desk, error, now)
+            raise
+        if book is None:
+            return
+        # read again: only now nobody else changes them
+        for order in await journal.resting(runtime.engine, market, symbol):
+            await follow(desk, order, book, now)
+
+
+async def follow(desk: Desk, order: JournalOrder, book: Book, now: datetime) -> None:
+    """Write down what a resting order has traded, and cancel it where it should not rest any more."""
+    listed = book.get(order.venue_order_id or "")
+    if listed is None or listed.filled != order.filled_quantity:
+        order = await refresh(desk, order)
+    reason = await out_of_place(desk, order, now)
+    if reason is not None:
+        log.info("%s: cancelling order %s: %s", desk.symbol, order.venue_order_id, reason)
+        await cancel(desk, order)
+        await desk.notifier.orders_cancelled(desk.instrument, order.intent.side, 1, analysis_id=order.id, reason=reason)
+
+
+async def out_of_place(desk: Desk, order: JournalOrder, now: datetime) -> str | None:
+    """Why a resting order of ours has to go, or None. What a person placed is left to that person."""
+    if order.origin.adopted or not order.remaining:
+        return None
+    strategy = strategy_of(desk.runtime.settings, desk.market, desk.symbol, desk.instrument.currency)
+    age = now - order.created_at
+    if age > strategy.max_order_age:
+        return f"max_order_age: it has rested for {age.total_seconds():.0f} s"
+    state = effective(await trading_states.in_force(desk.runtime.engine, now), desk.market, desk.symbol, now)
+    if order.intent.side is Side.BUY and state.state is not State.ACTIVE:
+        return f"trading is {state.state}: {state.reason}"
+    return None
+
+
+async def adopt(runtime: Runtime, market: str, book: Book, errors: list[Exception]) -> int:
+    """Take the orders of enabled symbols that nobody here sent into the journal, and tell them; how many there were."""
+    adopted = 0
+    for found in book.values():
+        if found.symbol not in runtime.settings.symbols(market):
+            continue
+        try:
+            order = await journal.adopt(runtime.engine, market, found, current_trace_id())
+            if order is not None:
+                adopted += 1
+                log.warning("%s: adopted order %s, which nobody here sent", found.symbol, found.venue_order_id)
+                await notifier_of(runtime).adopted_order(market, found)
+        except SymbolBlocked:
+            # it may be the very order that is being proven; the next look tells
+            continue
+        except (VenueError, StorageError) as error:
+            errors.append(error)
+    return adopted
+
+
+async def halt_symbol(desk: Desk, error: Ambiguous, now: datetime) -> None:
+    """Two orders of the venue could be ours: nothing is ordered in the symbol until a person has looked."""
+    engine = desk.runtime.engine
+    halted = TradingState(State.HALTED, f"ambiguous order: {error}", None, desk.market, desk.symbol)
+    if tightens(halted, await trading_states.in_force(engine, now), now):
+        await trading_states.write(engine, halted, by="resolver")
+        await desk.notifier.trading_state_changed(halted, by="resolver", at=now)
+
+
+async def show_unproven(runtime: Runtime, orders: Iterable[JournalOrder], now: datetime) -> None:
+    """Show how many orders are unproven and since when, and tell those of the market that are so for long."""
+    oldest = await trades.oldest_unknown(runtime.engine)
+    instruments.orders_unproven.set(await trades.unproven_count(runtime.engine))
+    instruments.orders_oldest_unproven_age.set(oldest.age_seconds if oldest else 0.0)
+    for order in orders:
+        age = (now - order.created_at).total_seconds()
+        if age > UNPROVEN_SECONDS:
+            await notifier_of(runtime).unproven_order(order.intent, age_seconds=age, at=now)

@@ -1,0 +1,81 @@
+"""The strategy of each symbol: a profile, the settings that the file replaces, and the amounts of the environment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from settings import MARKETS, Settings
+from trading.breaker import LossLimits, loss_limits
+from trading.strategy import BadStrategy, SymbolStrategy, strategy
+
+SECTIONS = ("all", "account", "markets")
+
+
+@lru_cache(maxsize=256)
+def strategy_of(settings: Settings, market: str, symbol: str, currency: str) -> SymbolStrategy:
+    """How a symbol is traded. The narrower setting wins: environment, then `all`, then the symbol's own.
+
+    Raises `BadStrategy`, one line that names the setting and the file.
+    """
+    file = read(settings.strategy_file)
+    own = {**file.get("all", {}), **file.get("markets", {}).get(market, {}).get(symbol, {})}
+    values: dict[str, object] = {"min_confidence": settings.min_confidence, **own}
+    if "level_value" not in own and "level_quantity" not in own:
+        values["level_value"] = settings.order_value(currency)
+    try:
+        return strategy(settings.strategy_profile, values)
+    except BadStrategy as error:
+        raise BadStrategy(f"strategy of {market} {symbol}: {error}") from None
+
+
+def limits(settings: Settings) -> LossLimits:
+    """The loss limits of every account. Raises `BadStrategy`."""
+    return loss_limits(settings.strategy_profile, read(settings.strategy_file).get("account"))
+
+
+def check(settings: Settings) -> None:
+    """Read the strategies of all symbols once, so that a mistake is told at start. Raises `BadStrategy`."""
+    limits(settings)
+    for market in MARKETS:
+        currency = "USD" if market == "yfinance" else "KRW"
+        for symbol in settings.symbols(market):
+            strategy_of(settings, market, symbol, currency)
+    named = read(settings.strategy_file).get("markets", {})
+    for market, symbols in named.items():
+        for symbol in symbols:
+            if symbol not in settings.symbols(market):
+                raise BadStrategy(
+                    f"{settings.strategy_file}: {market} {symbol} is no enabled symbol; add it to "
+                    f"{market.upper()}_SYMBOLS or take it out"
+                )
+
+
+@lru_cache(maxsize=4)
+def read(path: str) -> Mapping[str, Any]:
+    """The strategy file, or nothing without one. Its shape:
+    `{"all": {…}, "account": {…}, "markets": {"upbit": {"KRW-BTC": {…}}}}`.
+
+    Raises `BadStrategy` for a file that cannot be read or is shaped otherwise.
+    """
+    if not path:
+        return {}
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadStrategy(f"STRATEGY_FILE {path}: cannot be read as JSON: {error}") from None
+    if not isinstance(content, dict) or not set(content) <= set(SECTIONS):
+        raise BadStrategy(f"STRATEGY_FILE {path}: must be an object with no other keys than {', '.join(SECTIONS)}")
+    markets = content.get("markets", {})
+    sections = [content.get("all", {}), content.get("account", {}), markets]
+    symbols = list(markets.values()) if isinstance(markets, dict) else []
+    settings_of = [row for symbol in symbols if isinstance(symbol, dict) for row in symbol.values()]
+    if not all(isinstance(part, dict) for part in (*sections, *symbols, *settings_of)):
+        raise BadStrategy(f"STRATEGY_FILE {path}: `all`, `account`, each market and each symbol must be an object")
+    unknown = set(markets) - set(MARKETS)
+    if unknown:
+        raise BadStrategy(f"STRATEGY_FILE {path}: unknown market {min(unknown)}: use one of {', '.join(MARKETS)}")
+    return content
