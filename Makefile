@@ -1,13 +1,15 @@
 # `make help` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint bench lock clean
+.PHONY: help demo test unit lint bench chaos lock clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 ARGS ?=
+N ?= 1000
+SEED ?=
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s'|'
@@ -28,6 +30,10 @@ lint: $(VENV)/.dev ## ruff, formatting and mypy --strict
 
 bench: $(VENV)/.local ## print the ratios that the design promises; ARGS="--symbols 200 --processes 2"
 	@$(BIN)/python -m benchmarks.limits $(ARGS)
+	@$(BIN)/python -m benchmarks.sweep
+
+chaos: $(VENV)/.local ## inject N faults into live trading at the sandbox venues: no order doubled, none lost; SEED=… repeats
+	@$(BIN)/python -m sandbox.chaos --runs $(N) $(if $(SEED),--seed $(SEED))
 
 lock: ## write the lock files anew from pyproject.toml (needs uv)
 	@for part in "" local dev; do \

@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     kis_environment: Literal["real", "mock"] = "real"
     kis_account: SecretStr = SecretStr("")
     us_orders: Literal["paper", "kis"] = "paper"
+    us_second_source: bool = True
     yahoo_base_url: str = ""
     http_timeout_seconds: float = Field(10.0, gt=0, le=30)
 

@@ -50,7 +50,7 @@ def static_schedule(settings: Settings) -> dict[str, Entry]:
             }
             entries |= orders_entries(settings, market)
     served = next((market for market in MARKETS if settings.symbols(market)), None)
-    return entries if served is None else entries | report_entries(served)
+    return entries if served is None else entries | report_entries(served) | session_entries(settings)
 
 
 def orders_entries(settings: Settings, market: str) -> dict[str, Entry]:
@@ -78,6 +78,19 @@ def report_entries(market: str) -> dict[str, Entry]:
             "options": {"queue": orders_queue(market), "expires": 3_600},
         }
         for period, minute in (("day", 5), ("week", 10))
+    }
+
+
+def session_entries(settings: Settings) -> dict[str, Entry]:
+    """A look at KIS's own calendar each morning in Korea, where there is an account to ask by; mock trading has none."""
+    if not (settings.kis_symbols and settings.kis_account.get_secret_value() and settings.kis_environment == "real"):
+        return {}
+    return {
+        "sessions-kis": {
+            "task": "tasks.sessions.compare",
+            "schedule": crontab(minute="30", hour="22"),
+            "options": {"queue": orders_queue("kis"), "expires": 3_600},
+        }
     }
 
 

@@ -58,7 +58,11 @@ def simulated_book(seed: int, clock: Callable[[], datetime] = utc_now) -> Candle
 
 @lru_cache(maxsize=256)
 def _simulate(market: str, symbol: str, seed: int, today: date) -> Series:
-    level, volatility, volume = SYMBOLS[market][symbol]
+    return walk(market, symbol, seed, today, *SYMBOLS[market][symbol])
+
+
+def walk(market: str, symbol: str, seed: int, today: date, level: float, volatility: float, volume: float) -> Series:
+    """A walk of `DAYS` days that ends today near `level`; volatility and volume are those of a day."""
     chance = random.Random(f"{seed}/{market}/{symbol}")
     steps = [chance.gauss(0.0003, volatility) for _ in range(DAYS)]
     # the walk ends near the level, wherever it started

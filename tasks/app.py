@@ -11,7 +11,8 @@ from settings import MARKETS, get_settings
 settings = get_settings()
 
 app = Celery(
-    "autotrader", include=["tasks.analysis", "tasks.orders", "tasks.guard", "tasks.reports", "tasks.heartbeat"]
+    "autotrader",
+    include=["tasks.analysis", "tasks.orders", "tasks.guard", "tasks.reports", "tasks.sessions", "tasks.heartbeat"],
 )
 
 _REDIS_TIMEOUTS = {

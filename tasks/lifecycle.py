@@ -19,6 +19,7 @@ from celery import Celery, concurrency, signals
 from celery.concurrency.thread import TaskPool as ThreadPool
 
 from beat.schedule import orders_queue
+from beat.sessions import is_open
 from notifications.reporter import ErrorReporter
 from settings import MARKETS, Settings
 from storage import accounts, armings
@@ -100,7 +101,7 @@ def _start_worker(app: Celery, settings: Settings, sender: Any, **_: Any) -> Non
     signals.task_revoked.connect(partial(_analysis_expired, reporter, sender.hostname), weak=False)
     try:
         strategies.check(settings)
-        opened = runtime.open_runtime(settings, process)
+        opened = runtime.open_runtime(settings, process, lambda market, at: is_open(market, at).open)
         account_of = {market: settings.account(market) for market in served}
         opened.run(accounts.claim(opened.engine, account_of), START_SECONDS)
         say_where_orders_go(opened, served)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Protocol, TypeAlias
 
 from pydantic import SecretStr
 from redis.asyncio import Redis
@@ -13,8 +16,12 @@ from workers.http import VenueHttp
 from workers.limits import BlockingGate
 from workers.ports import Broker, MarketData
 
-if TYPE_CHECKING:
-    from workers.kis.trading import KisTrading
+InSession: TypeAlias = Callable[[str, datetime], bool]
+
+
+def always(market: str, at: datetime) -> bool:
+    """For those who do not mind the sessions: every market trades at every time."""
+    return True
 
 
 class VenueSettings(Protocol):
@@ -45,14 +52,21 @@ class VenueSettings(Protocol):
     def kis_account(self) -> SecretStr: ...
 
     @property
+    def us_second_source(self) -> bool: ...
+
+    @property
     def yahoo_base_url(self) -> str: ...
 
     @property
     def http_timeout_seconds(self) -> float: ...
 
 
-def open_market(market: str, *, session: VenueHttp, redis: Redis, settings: VenueSettings) -> MarketData:
+def open_market(
+    market: str, *, session: VenueHttp, redis: Redis, settings: VenueSettings, in_session: InSession = always
+) -> MarketData:
     """The client of a market; call it on the event loop that will use it, and close it there.
+
+    `in_session` says whether the market trades at a time, so that an old quote can be told from a closed market.
 
     A market is imported when it is opened, so that no worker carries another's libraries. Raises `BadCredentials`
     where the market needs keys that are not set, `ValueError` for a market there is not.
@@ -75,7 +89,15 @@ def open_market(market: str, *, session: VenueHttp, redis: Redis, settings: Venu
         case "yfinance":
             from workers.yfinance.market import YahooMarket
 
-            return YahooMarket(settings.yahoo_base_url, settings.http_timeout_seconds, gate=_blocking_gate(session))
+            yahoo = YahooMarket(settings.yahoo_base_url, settings.http_timeout_seconds, gate=_blocking_gate(session))
+            if not (settings.us_second_source and settings.kis_app_key.get_secret_value()):
+                return yahoo
+            from workers.kis.access import KisAccess
+            from workers.kis.overseas_market import KisOverseasMarket
+            from workers.yfinance.second import WithSecondSource
+
+            kis = KisOverseasMarket(KisAccess(session, redis, settings).overseas_client())
+            return WithSecondSource(yahoo, kis, is_open=partial(in_session, market))
         case _:
             raise ValueError(f"unknown market {market!r}: use one of upbit, kis, yfinance")
 
@@ -96,24 +118,15 @@ def open_broker(
                 settings.upbit_secret_key.get_secret_value(),
             )
         case "kis":
-            from workers.kis.broker import KisBroker
-            from workers.kis.known import journal_known
+            from workers.kis.access import KisAccess
 
-            return KisBroker(_kis_trading(session, redis, settings), journal_known(engine))
+            return KisAccess(session, redis, settings).broker(engine)
+        case "yfinance":
+            from workers.kis.access import KisAccess
+
+            return KisAccess(session, redis, settings).overseas_broker(engine)
         case _:
-            raise ValueError(f"there is no account for the market {market!r}: use one of upbit, kis")
-
-
-def _kis_trading(session: VenueHttp, redis: Redis, settings: VenueSettings) -> KisTrading:
-    from workers.kis.auth import SharedToken
-    from workers.kis.environment import Environment
-    from workers.kis.trading import AccountNumber, KisTrading
-
-    key, secret = settings.kis_app_key.get_secret_value(), settings.kis_app_secret.get_secret_value()
-    environment = Environment(settings.kis_environment, settings.kis_base_url)
-    token = SharedToken(session, redis, environment.base_url, key, secret)
-    account = AccountNumber(*settings.kis_account.get_secret_value().split("-"))
-    return KisTrading(session, token, environment, key, secret, account)
+            raise ValueError(f"unknown market {market!r}: use one of upbit, kis, yfinance")
 
 
 def _blocking_gate(session: VenueHttp | None) -> BlockingGate | None:

@@ -17,7 +17,7 @@ from storage.redis import check_redis, open_redis
 from workers.http import VenueHttp, open_session
 from workers.limits import Limiter
 from workers.loop import LoopThread
-from workers.markets import open_broker, open_market
+from workers.markets import InSession, always, open_broker, open_market
 from workers.paper.broker import PaperBroker
 from workers.ports import Broker, MarketData
 
@@ -33,8 +33,9 @@ class Runtime:
     http: VenueHttp
     redis: Redis
 
-    def __init__(self, settings: Settings, process: str) -> None:
+    def __init__(self, settings: Settings, process: str, in_session: InSession = always) -> None:
         self.settings = settings
+        self._in_session = in_session
         self.process = process
         self._loop = LoopThread(process)
         self._markets: dict[str, MarketData] = {}
@@ -59,7 +60,13 @@ class Runtime:
         """The market's client, opened at its first use so that no worker imports another's venue."""
         async with self._opening:
             if name not in self._markets:
-                self._markets[name] = open_market(name, session=self.http, redis=self.redis, settings=self.settings)
+                self._markets[name] = open_market(
+                    name,
+                    session=self.http,
+                    redis=self.redis,
+                    settings=self.settings,
+                    in_session=self._in_session,
+                )
         return self._markets[name]
 
     async def broker(self, name: str) -> Broker:
@@ -75,13 +82,9 @@ class Runtime:
 
     def _open_broker(self, name: str, market: MarketData) -> Broker:
         if self.settings.live(name):
-            return open_broker(
-                name, session=self.http, redis=self.redis, engine=self.engine, settings=self.settings
-            )
+            return open_broker(name, session=self.http, redis=self.redis, engine=self.engine, settings=self.settings)
         cash = {currency: self.settings.paper_cash(currency) for currency in ("KRW", "USD")}
-        return PaperBroker(
-            self.engine, name, opening_cash=cash, quotes=market.quote, tick_size=market.tick_size
-        )
+        return PaperBroker(self.engine, name, opening_cash=cash, quotes=market.quote, tick_size=market.tick_size)
 
     async def _open(self) -> None:
         self.redis = open_redis(self.settings.redis_url)
@@ -108,12 +111,12 @@ class Runtime:
 _current: Runtime | None = None
 
 
-def open_runtime(settings: Settings, process: str) -> Runtime:
+def open_runtime(settings: Settings, process: str, in_session: InSession = always) -> Runtime:
     """Start the runtime of this process; called once, when the worker starts."""
     global _current
     if _current is not None:
         raise RuntimeError("the runtime of this process is open already")
-    runtime = Runtime(settings, process)
+    runtime = Runtime(settings, process, in_session)
     runtime.start()
     _current = runtime
     return runtime
