@@ -82,7 +82,7 @@ def report_entries(market: str) -> dict[str, Entry]:
 
 
 def session_entries(settings: Settings) -> dict[str, Entry]:
-    """A look at KIS's own calendar each morning in Korea, where there is an account to ask by; mock trading has none."""
+    """A look at KIS's own calendar each morning in Korea, where an account can ask for it; mock trading has none."""
     if not (settings.kis_symbols and settings.kis_account.get_secret_value() and settings.kis_environment == "real"):
         return {}
     return {

@@ -10,10 +10,9 @@ from settings import MARKETS, get_settings
 
 settings = get_settings()
 
-app = Celery(
-    "autotrader",
-    include=["tasks.analysis", "tasks.orders", "tasks.guard", "tasks.reports", "tasks.sessions", "tasks.heartbeat"],
-)
+MODULES = ("analysis", "orders", "guard", "reports", "sessions", "heartbeat")
+
+app = Celery("autotrader", include=[f"tasks.{name}" for name in MODULES])
 
 _REDIS_TIMEOUTS = {
     "socket_timeout": 10,

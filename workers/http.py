@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -36,6 +37,8 @@ Judge: TypeAlias = Callable[[Call, int, Any], VenueError | None]
 """Reads the HTTP status and the JSON (None where there is none) and returns the venue's error, if it is one."""
 
 _NO_JSON: Final = object()
+# NUL and half a surrogate pair: JSON can name them, but no database and no terminal takes them
+_UNWRITABLE = re.compile(r"\\u(?:0000|[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..\\u)[dD][c-fC-F][0-9a-fA-F]{2})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,10 +172,22 @@ async def _send(
 
 
 def _decode(raw: bytes) -> Any:
+    """The JSON in `raw`, or `_NO_JSON`: also where one name has two values, of which a guess would be the last."""
     try:
-        return json.loads(raw, parse_float=Decimal, parse_constant=Decimal)
-    except (ValueError, RecursionError):
+        text = raw.decode("utf-8-sig")
+        if _UNWRITABLE.search(text):
+            return _NO_JSON
+        return json.loads(text, parse_float=Decimal, parse_constant=Decimal, object_pairs_hook=_each_once)
+    except (ValueError, ArithmeticError, RecursionError):
+        # Decimal refuses an exponent that is too large as arithmetic
         return _NO_JSON
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    known = dict(pairs)
+    if len(known) != len(pairs):
+        raise ValueError("one name has two values")
+    return known
 
 
 def _transport_fault(call: Call, error: BaseException, timeout: float | None) -> VenueError:

@@ -6,8 +6,8 @@ whether a candle may be used is for `trading.candles` to say.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from typing import Annotated, Any, TypeVar
@@ -18,14 +18,37 @@ from trading.types import Candle
 from workers.calls import Call
 from workers.errors import BadReply
 
-Number = Annotated[Decimal, Field(allow_inf_nan=True)]
+# more than all the money there is, and still well inside what Decimal reckons with
+MOST = Decimal(10) ** 20
+FIRST_YEAR, LAST_YEAR = 2000, 2100
+# a venue's clock and its days may be ahead of ours
+AHEAD = timedelta(days=2)
+
+
+def _in_reach(value: Decimal) -> Decimal:
+    # a signalling NaN raises wherever it is looked at
+    if value.is_snan() or (value.is_finite() and abs(value) >= MOST):
+        raise ValueError("is beyond any price or amount")
+    return value
 
 
 def _as_utc(time: datetime) -> datetime:
+    if not FIRST_YEAR <= time.year <= LAST_YEAR:
+        raise ValueError("is not of this age")
     return time.replace(tzinfo=UTC) if time.utcoffset() is None else time.astimezone(UTC)
 
 
+Number = Annotated[Decimal, Field(allow_inf_nan=True), AfterValidator(_in_reach)]
+
+
+def _not_to_come(time: datetime) -> datetime:
+    if time > datetime.now(UTC) + AHEAD:
+        raise ValueError("is still to come")
+    return time
+
+
 UtcTime = Annotated[datetime, AfterValidator(_as_utc)]
+PastTime = Annotated[datetime, AfterValidator(_as_utc), AfterValidator(_not_to_come)]
 """A time that is UTC where it names no zone."""
 
 
@@ -77,10 +100,23 @@ def _bad_field(error: ValidationError, call: Call) -> BadReply:
     )
 
 
+def each_once(rows: Iterable[M], key: Callable[[M], str], call: Call) -> list[M]:
+    """The rows without those that came twice. Raises `BadReply` where two of one key differ."""
+    known: dict[str, M] = {}
+    for row in rows:
+        if known.setdefault(key(row), row) != row:
+            raise BadReply(f"{call}: two different rows of {key(row)}; it is tried again at the next tick")
+    return list(known.values())
+
+
 def in_order(candles: Iterable[Candle], call: Call) -> list[Candle]:
-    """The candles oldest first, a row that came twice kept once. Raises `BadReply` where such rows differ."""
+    """The candles oldest first, a row that came twice kept once. Raises `BadReply` where such rows differ, and
+    for a candle that is still to come."""
     by_time: dict[datetime, Candle] = {}
+    latest = datetime.now(UTC) + AHEAD
     for candle in candles:
+        if candle.time > latest:
+            raise BadReply(f"{call}: candle of {candle.time.isoformat()}: is still to come; it is tried again")
         known = by_time.setdefault(candle.time, candle)
         # compared by text, because NaN is not equal to itself
         if known is not candle and str(known) != str(candle):

@@ -6,12 +6,17 @@ token call), so the JSON is judged before the status.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from workers.calls import SERVER_ERROR_STATUS, Call, bad_status
 from workers.errors import BadCredentials, Rejected, Throttled, UnknownSymbol, Unproven, VenueError
 
 OK = "0"
+REFUSED = re.compile(r"[1-9]")
+CODE = re.compile(r"[A-Z]{3,4}[0-9]{4,5}|[0-9]{8}")
+# "the order was sent", which no refusal says
+ACCEPTED_CODE = "APBK0013"
 TOO_MANY_REQUESTS = 429
 THROTTLED_SECONDS = 1.0
 
@@ -100,9 +105,11 @@ def judge_order(call: Call, status: int, document: Any) -> VenueError | None:
     is no order; `Unproven` proves nothing, and so does a reply without KIS's own JSON, for which this is None."""
     if not isinstance(document, dict) or "rt_cd" not in document:
         return None
-    if str(document["rt_cd"]) == OK:
+    if document["rt_cd"] == OK:
         return None
     code = str(document.get("msg_cd") or "").strip()
+    if not _is_refusal(document, code):
+        return Unproven(f"{call}: answered something that is no refusal of KIS (HTTP {status}); look for the order")
     text = str(document.get("msg1") or "").strip()[:120]
     if code in RATE_CODES:
         return _throttled(call, code)
@@ -113,6 +120,19 @@ def judge_order(call: Call, status: int, document: Any) -> VenueError | None:
     if not code or code.startswith(UNPROVEN_PREFIXES):
         return Unproven(f"{call}: KIS failed on the way ({code or 'no code'}, HTTP {status}); look for the order")
     return Rejected(f"{call}: refused, {code}: {text}", code)
+
+
+def _is_refusal(document: dict[str, Any], code: str) -> bool:
+    """Whether a reply to an order has the form of KIS's refusals: a digit, a code, and no order number beside it."""
+    kind = document["rt_cd"]
+    return (
+        isinstance(kind, str)
+        and REFUSED.fullmatch(kind) is not None
+        and isinstance(document.get("msg_cd"), str)
+        and (not code or CODE.fullmatch(code) is not None)
+        and code != ACCEPTED_CODE
+        and not document.get("output")
+    )
 
 
 def judge_token(call: Call, status: int, document: Any) -> VenueError | None:

@@ -17,7 +17,7 @@ from workers.kis.environment import Environment, Transaction
 from workers.kis.errors import KEY_CURE, DataMoved, TokenRefused, TurnedAway, judge_order, judge_trading
 from workers.kis.trading_wire import BalanceRow, BalanceSum, Buyable, CancellableRow, DayRow, Ordered, OrderRow
 from workers.kis.wire import KST, filled
-from workers.wire import Wire, parse_list, parse_one, parse_rows
+from workers.wire import Wire, each_once, parse_list, parse_one, parse_rows
 
 SERVICE = "kis"
 OPERATIONS = ("balance", "buyable", "order", "modify", "cancel", "daily_fills", "cancellable", "holidays")
@@ -142,7 +142,8 @@ class KisTrading:
         """The days from `first` on, about a month of them; KIS asks for one call a day. Raises `NotOffered` in mock."""
         call = Call(SERVICE, "holidays")
         params = {"BASS_DT": f"{first:%Y%m%d}", "CTX_AREA_NK": "", "CTX_AREA_FK": ""}
-        return parse_list(DayRow, filled(_part(await self._read(call, params), "output", call)), call)
+        rows = parse_list(DayRow, filled(_part(await self._read(call, params), "output", call)), call)
+        return each_once(rows, lambda row: f"{row.bass_dt}", call)
 
     async def _revise(
         self,
@@ -211,7 +212,7 @@ class KisTrading:
             first = first or document
             known = len(rows)
             found = parse_rows(model, {part: filled(document.get(part))}, part, call)
-            rows.update((key(row), row) for row in found)
+            rows.update((key(row), row) for row in each_once([*rows.values(), *found], key, call))
             before, area = area, _next_area(document)
             if not found or not area["CTX_AREA_NK100"].strip() or document.get("msg_cd") in LAST_PAGE_CODES:
                 return list(rows.values()), first

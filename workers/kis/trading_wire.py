@@ -13,7 +13,7 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 
 from trading.types import Side
 from workers.kis.wire import KST, CompactDate, CompactTime
-from workers.wire import Wire
+from workers.wire import MOST, Wire
 
 ODNO_DIGITS = 10
 NO_ORDER = "0" * ODNO_DIGITS
@@ -30,9 +30,10 @@ def _or_zero(value: object) -> object:
 
 
 def _whole_number(value: str) -> str:
-    if not value.isdecimal():
+    number = value.zfill(ODNO_DIGITS)
+    if not (value.isascii() and value.isdecimal() and len(number) == ODNO_DIGITS) or number == NO_ORDER:
         raise ValueError("is no order number")
-    return value.zfill(ODNO_DIGITS)
+    return number
 
 
 def _original(value: str) -> str:
@@ -43,7 +44,7 @@ def _original(value: str) -> str:
 Trimmed = Annotated[str, BeforeValidator(_trimmed)]
 OrderNumber = Annotated[str, BeforeValidator(_trimmed), AfterValidator(_whole_number)]
 OriginalNumber = Annotated[str, BeforeValidator(_trimmed), AfterValidator(_original)]
-Amount = Annotated[Decimal, BeforeValidator(_or_zero), Field(ge=0)]
+Amount = Annotated[Decimal, BeforeValidator(_or_zero), Field(ge=0, lt=MOST)]
 """A quantity or an amount in KRW, finite and not negative; KIS sends some that are 0 as blank."""
 
 
@@ -74,7 +75,7 @@ class Buyable(Wire):
 class Ordered(Wire):
     """`output` of order-cash and order-rvsecncl: the number the order has from now on, and when (KST)."""
 
-    KRX_FWDG_ORD_ORGNO: Trimmed
+    KRX_FWDG_ORD_ORGNO: Annotated[Trimmed, Field(pattern=r"^[0-9]{1,10}$")]
     ODNO: OrderNumber
     ORD_TMD: CompactTime
 

@@ -6,12 +6,13 @@ Field names from github.com/koreainvestment/open-trading-api.
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from workers.wire import Number, Wire
+from workers.wire import FIRST_YEAR, LAST_YEAR, MOST, Number, Wire
 
 KST = ZoneInfo("Asia/Seoul")
 
@@ -20,11 +21,19 @@ def _date(value: object) -> object:
     return datetime.strptime(value, "%Y%m%d").date() if isinstance(value, str) else value  # noqa: DTZ007
 
 
+def _of_this_age(value: date) -> date:
+    if not FIRST_YEAR <= value.year <= LAST_YEAR:
+        raise ValueError("is not of this age")
+    return value
+
+
 def _time(value: object) -> object:
     return datetime.strptime(value, "%H%M%S").time() if isinstance(value, str) else value  # noqa: DTZ007
 
 
 def _kst_to_utc(value: datetime) -> datetime:
+    if not FIRST_YEAR <= value.year <= LAST_YEAR:
+        raise ValueError("is not of this age")
     return value.replace(tzinfo=KST).astimezone(UTC) if value.utcoffset() is None else value.astimezone(UTC)
 
 
@@ -32,8 +41,8 @@ def _or_none(value: object) -> object:
     return None if isinstance(value, str) and not value.strip() else value
 
 
-OptionalNumber = Annotated[Number | None, BeforeValidator(_or_none)]
-CompactDate = Annotated[date, BeforeValidator(_date)]
+Size = Annotated[Annotated[Decimal, Field(ge=0, lt=MOST)] | None, BeforeValidator(_or_none)]
+CompactDate = Annotated[date, BeforeValidator(_date), AfterValidator(_of_this_age)]
 CompactTime = Annotated[time, BeforeValidator(_time)]
 KstTime = Annotated[datetime, AfterValidator(_kst_to_utc)]
 
@@ -41,7 +50,8 @@ KstTime = Annotated[datetime, AfterValidator(_kst_to_utc)]
 class Token(Wire):
     """`POST /oauth2/tokenP`; the expiry is KST and names no zone."""
 
-    access_token: str
+    # it goes into a header as it is
+    access_token: str = Field(pattern=r"^[\x21-\x7e]+$", repr=False)
     access_token_token_expired: KstTime
 
 
@@ -57,8 +67,8 @@ class AskingPrice(Wire):
 
     askp1: Number
     bidp1: Number
-    askp_rsqn1: OptionalNumber = None
-    bidp_rsqn1: OptionalNumber = None
+    askp_rsqn1: Size = None
+    bidp_rsqn1: Size = None
 
 
 class DailyRow(Wire):

@@ -44,9 +44,9 @@ def _utc_now() -> datetime:
 class PaperBroker:
     """`workers.ports.Broker` for one market. The account is opened with `opening_cash[currency]` on first use.
 
-    `find`, `cancel`, `open_orders`, `account` and `holdings` first match what rests in the symbols concerned against
-    `quotes(symbol)`; where that raises a `VenueError`, or its quote is bad or older than `max_quote_age` at `now()`,
-    the book stays as it is and a warning says so. Without `quotes` only `place` matches, against the quote it is
+    `find`, `cancel` and `open_orders` first match what rests in the symbols concerned against `quotes(symbol)`;
+    where that raises a `VenueError`, or its quote is bad or older than `max_quote_age` at `now()`, the book stays as
+    it is and a warning says so. Without `quotes` only `place` matches, against the quote it is
     given. `tick_size` is the price step at an order's own price; without it the quote's step holds for every price.
 
     An order fills at most by the size that the quote shows, less what the account has traded since. Own orders never
@@ -77,7 +77,6 @@ class PaperBroker:
     async def account(self, instrument: Instrument) -> Account:
         """Free cash and the units free to sell: without what resting orders reserve, as the venues count them. The
         average price is that of the whole position. Raises `VenueError` for a currency the account is not in."""
-        await self._match([instrument.symbol])
         async with self._engine.begin() as connection:
             await self._open(connection, instrument.currency)
             books = await ledger.books(connection, self.market, instrument.symbol)
@@ -88,7 +87,6 @@ class PaperBroker:
     async def holdings(self) -> Holdings | None:
         """Everything the account holds, or None before its first use: cash and positions are whole, with what resting
         orders reserve of them."""
-        await self._match()
         async with self._engine.connect() as connection:
             # one snapshot for both reads, or a fill between them would be counted twice or not at all
             await connection.execution_options(isolation_level="REPEATABLE READ")

@@ -10,7 +10,7 @@ from workers.errors import BadReply
 from workers.http import VenueHttp, get_json
 from workers.upbit.errors import judge
 from workers.upbit.wire import CandleRow, Listing, Orderbook, OrderbookInstrument, Ticker
-from workers.wire import M, parse_list
+from workers.wire import M, each_once, parse_list
 
 SERVICE = "upbit"
 OPERATIONS = ("candles_days", "candles_minutes", "ticker", "orderbook", "orderbook_instruments", "market_all")
@@ -45,12 +45,14 @@ class UpbitClient:
         """The tick size of one market; an empty list where the venue names none."""
         call = Call(SERVICE, "orderbook_instruments", symbol)
         document = await self._get(call, "orderbook/instruments", {"markets": symbol})
-        return [row for row in parse_list(OrderbookInstrument, document, call) if row.market == symbol]
+        rows = [row for row in parse_list(OrderbookInstrument, document, call) if row.market == symbol]
+        return each_once(rows, lambda row: row.market, call)
 
     async def market_all(self) -> list[Listing]:
         """Every market that Upbit lists."""
         call = Call(SERVICE, "market_all")
-        return parse_list(Listing, await self._get(call, "market/all", {"is_details": "false"}), call)
+        rows = parse_list(Listing, await self._get(call, "market/all", {"is_details": "false"}), call)
+        return each_once(rows, lambda row: row.market, call)
 
     async def _candles(self, operation: str, path: str, symbol: str, count: int) -> list[CandleRow]:
         call = Call(SERVICE, operation, symbol)
@@ -76,6 +78,7 @@ class UpbitClient:
         _only(symbol, rows, call)
         if not rows:
             raise BadReply(f"{call}: answered no row; it is tried again at the next tick")
+        each_once(rows, lambda _: symbol, call)
         return rows[0]
 
     async def _get(self, call: Call, path: str, params: Mapping[str, str]) -> Any:

@@ -25,7 +25,7 @@ from workers.upbit import errors
 from workers.upbit.auth import Keys, authorization, pairs, sent_query
 from workers.upbit.orders import NewOrder
 from workers.upbit.private_wire import AccountRow, ApiKey, Chance, OrderBody, Placed
-from workers.wire import M, parse_list, parse_one
+from workers.wire import M, each_once, parse_list, parse_one
 
 SERVICE = "upbit"
 OPERATIONS = (
@@ -68,12 +68,18 @@ class UpbitExchange:
     async def accounts(self) -> list[AccountRow]:
         """Every balance of the account, KRW among them."""
         call = Call(SERVICE, "accounts")
-        return parse_list(AccountRow, await self._ask(call, "GET", "accounts"), call)
+        rows = parse_list(AccountRow, await self._ask(call, "GET", "accounts"), call)
+        return each_once(rows, lambda row: f"{row.unit_currency}-{row.currency}", call)
 
     async def chance(self, symbol: str) -> Chance:
         """Fees, limits and balances for orders in one market."""
         call = Call(SERVICE, "orders_chance", symbol)
-        return parse_one(Chance, await self._ask(call, "GET", "orders/chance", {"market": symbol}), call)
+        chance = parse_one(Chance, await self._ask(call, "GET", "orders/chance", {"market": symbol}), call)
+        quote, _, coin = symbol.partition("-")
+        told = (chance.market.id, chance.market.bid.currency, chance.bid_account.currency, chance.ask_account.currency)
+        if told != (symbol, quote, quote, coin):
+            raise BadReply(f"{call}: answered another market; it is tried again at the next tick")
+        return chance
 
     async def place(self, order: NewOrder) -> Placed:
         """Send the order, once. It was accepted if this returns.
@@ -93,7 +99,10 @@ class UpbitExchange:
     async def order(self, *, uuid: str = "", identifier: str = "") -> OrderBody:
         """One order with its trades, by Upbit's id or by ours. Raises `Rejected` named `order_not_found`."""
         call = Call(SERVICE, "order")
-        return parse_one(OrderBody, await self._ask(call, "GET", "order", _name(uuid, identifier)), call)
+        body = parse_one(OrderBody, await self._ask(call, "GET", "order", _name(uuid, identifier)), call)
+        if (uuid and body.uuid != uuid) or (identifier and body.identifier not in (None, identifier)):
+            raise BadReply(f"{call}: answered another order; it is tried again at the next tick")
+        return body
 
     async def cancel(self, *, uuid: str = "", identifier: str = "") -> OrderBody:
         """Ask for what rests of an order to be cancelled, once. It was asked for if this returns, with the order as it
@@ -113,7 +122,7 @@ class UpbitExchange:
         while True:
             params = {"states": ("wait", "watch"), "page": str(number), "limit": str(page_rows), "order_by": "asc"}
             page = await self._page(call, "orders/open", symbol, params)
-            fresh = {row.uuid: row for row in page if row.uuid not in found}
+            fresh = {row.uuid: row for row in each_once(page, _uuid, call) if row.uuid not in found}
             found |= fresh
             # a page of only known rows would be asked for for ever
             if len(page) < page_rows or not fresh:
@@ -140,7 +149,7 @@ class UpbitExchange:
                 "order_by": "desc",
             }
             page = await self._page(call, "orders/closed", symbol, params)
-            fresh = {row.uuid: row for row in page if row.uuid not in found}
+            fresh = {row.uuid: row for row in each_once(page, _uuid, call) if row.uuid not in found}
             found |= fresh
             if len(page) < page_rows:
                 return list(found.values())
@@ -152,7 +161,8 @@ class UpbitExchange:
     async def api_keys(self) -> list[ApiKey]:
         """The keys of the account with their ends."""
         call = Call(SERVICE, "api_keys")
-        return parse_list(ApiKey, await self._ask(call, "GET", "api_keys"), call)
+        rows = parse_list(ApiKey, await self._ask(call, "GET", "api_keys"), call)
+        return each_once(rows, lambda row: row.access_key, call)
 
     async def expires_at(self) -> datetime:
         """When the key in use ends. Raises `BadReply` if it is not listed."""
@@ -190,7 +200,10 @@ class UpbitExchange:
         self, call: Call, path: str, symbol: str, params: Mapping[str, str | Iterable[str]]
     ) -> list[OrderBody]:
         wanted = {"market": symbol, **params} if symbol else params
-        return parse_list(OrderBody, await self._ask(call, "GET", path, wanted), call)
+        rows = parse_list(OrderBody, await self._ask(call, "GET", path, wanted), call)
+        if symbol and any(row.market != symbol for row in rows):
+            raise BadReply(f"{call}: answered orders of another market; it is tried again at the next tick")
+        return rows
 
     async def _ask(
         self,
@@ -209,6 +222,10 @@ class UpbitExchange:
         return await request_json(
             self._http, call, method, url, judge=judge, headers=headers, body=body, fail_closed=fail_closed
         )
+
+
+def _uuid(row: OrderBody) -> str:
+    return row.uuid
 
 
 class _Answer:

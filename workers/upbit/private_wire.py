@@ -5,35 +5,39 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from workers.wire import UtcTime, Wire
+from workers.wire import PastTime, UtcTime, Wire
 
 # more than all the money there is, and still well inside what Decimal reckons with
 _MOST = Decimal(10) ** 20
 Amount = Annotated[Decimal, Field(allow_inf_nan=False, ge=0, lt=_MOST)]
 Traded = Annotated[Decimal, Field(allow_inf_nan=False, gt=0, lt=_MOST)]
+Rate = Annotated[Decimal, Field(allow_inf_nan=False, ge=0, lt=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$")]
+"""A uuid of Upbit's, so that nothing else is taken for the proof that an order exists."""
+Currency = Annotated[str, Field(pattern=r"^[A-Z0-9]{1,20}$")]
 _ZERO = Decimal(0)
 
 
 class AccountRow(Wire):
     """One row of `/v1/accounts`; `locked` is what open orders and withdrawals hold, `avg_buy_price` is without fees."""
 
-    currency: str
+    currency: Currency
     balance: Amount
     locked: Amount
     avg_buy_price: Amount = _ZERO
-    unit_currency: str
+    unit_currency: Currency
 
 
 class Trade(Wire):
     """One execution of an order."""
 
-    uuid: str
+    uuid: Name
     price: Traded
     volume: Traded
     funds: Traded
-    created_at: UtcTime
+    created_at: PastTime
 
 
 class OrderBody(Wire):
@@ -43,12 +47,12 @@ class OrderBody(Wire):
     wait, watch, done or cancel, and `cancel` is also how a market buy ends that was filled.
     """
 
-    uuid: str = Field(min_length=1)
-    market: str
+    uuid: Name
+    market: str = Field(pattern=r"^[A-Z]{3,4}-[A-Z0-9]{1,20}$")
     side: Literal["bid", "ask"]
-    ord_type: str
+    ord_type: Literal["limit", "price", "market", "best"]
     state: str
-    created_at: UtcTime
+    created_at: PastTime
     price: Amount | None = None
     volume: Amount | None = None
     remaining_volume: Amount | None = None
@@ -58,17 +62,24 @@ class OrderBody(Wire):
     time_in_force: str | None = None
     trades: list[Trade] | None = None
 
+    @model_validator(mode="after")
+    def _adds_up(self) -> OrderBody:
+        known: dict[str, Trade] = {}
+        if any(known.setdefault(trade.uuid, trade) != trade for trade in self.trades or ()):
+            raise ValueError("two different trades have one uuid")
+        return self
+
 
 class Placed(Wire):
     """What proves that an order was accepted; every other field of the reply is for `/v1/order` to tell."""
 
-    uuid: str = Field(min_length=1)
+    uuid: Name
 
 
 class ChanceSide(Wire):
     """What one side of a market may be traded in."""
 
-    currency: str
+    currency: Currency
     min_total: Amount
 
 
@@ -87,7 +98,7 @@ class ChanceMarket(Wire):
 class ChanceAccount(Wire):
     """The balance an order of that side would use."""
 
-    currency: str
+    currency: Currency
     balance: Amount
     locked: Amount
 
@@ -95,8 +106,8 @@ class ChanceAccount(Wire):
 class Chance(Wire):
     """`/v1/orders/chance`: fees are fractions of the value."""
 
-    bid_fee: Amount
-    ask_fee: Amount
+    bid_fee: Rate
+    ask_fee: Rate
     market: ChanceMarket
     bid_account: ChanceAccount
     ask_account: ChanceAccount

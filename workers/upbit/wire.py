@@ -9,8 +9,8 @@ from pydantic import Field
 
 from workers.wire import Number, UtcTime, Wire
 
-# until the year 9999, the last a time can have
-Milliseconds = Annotated[int, Field(ge=0, lt=253_402_300_800_000)]
+# of the years 2000 to 2100
+Milliseconds = Annotated[int, Field(ge=946_684_800_000, lt=4_133_980_800_000)]
 Size = Annotated[Decimal, Field(allow_inf_nan=False, ge=0)]
 
 
