@@ -38,7 +38,11 @@ Judge: TypeAlias = Callable[[Call, int, Any], VenueError | None]
 
 _NO_JSON: Final = object()
 # NUL and half a surrogate pair: JSON can name them, but no database and no terminal takes them
-_UNWRITABLE = re.compile(r"\\u(?:0000|[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..\\u)[dD][c-fC-F][0-9a-fA-F]{2})")
+_UNWRITABLE = re.compile(
+    r"\\u(?:0000"
+    r"|[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    r"|(?<!\\u[dD][89abAB]..\\u)[dD][c-fC-F][0-9a-fA-F]{2})"
+)
 
 
 @dataclass(frozen=True, slots=True)
