@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import uuid
@@ -19,6 +20,9 @@ from world import ERROR_CHAT, LEVELS, SYMBOLS, TOKEN, TRADE_CHAT, World
 from sandbox.client import SandboxControl, announced_url
 from sandbox.local import LocalPostgres, LocalRedis
 from sandbox.processes import ProcessGroup
+
+# one order an analysis, as often as a test analyses
+STRATEGY = {"all": {"levels": 1, "min_interval": "0s", "max_position_share": "1", "averaging_rule": False}}
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +58,8 @@ def world(
     sandbox.delete("state")
     database_url = postgres_server.create_database(f"test_{uuid.uuid4().hex}", migrated_template)
     url = sandbox.url
+    strategy = tmp_path / "strategy.json"
+    strategy.write_text(json.dumps(STRATEGY), encoding="utf-8")
     env = {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
@@ -75,6 +81,9 @@ def world(
         "OTEL_METRIC_EXPORT_INTERVAL": "1000",
         "IGNORE_MARKET_HOURS": "true",
         "HTTP_TIMEOUT_SECONDS": "3",
+        "STRATEGY_FILE": str(strategy),
+        # a fault of Yahoo is to be seen, not made up for
+        "US_SECOND_SOURCE": "false",
         **settings_env,
     }
     with ProcessGroup(tmp_path) as group:

@@ -47,7 +47,7 @@ def test_an_operator_analyses_halts_resumes_and_asks_why(world: World, celery_wo
 
     assert "trading of upbit is halted" in says(world, "halt", "upbit", "--reason", "maintenance", "--for", "2")
     assert "maintenance" in says(world, "status")
-    assert "outcome: trading_halted" in says(world, "analyze", "upbit", "KRW-ETH")
+    assert "outcome: trading_state" in says(world, "analyze", "upbit", "KRW-ETH")
     says(world, "resume", "upbit")
     assert "trading is active" in says(world, "status")
     assert "outcome: order_filled" in says(world, "analyze", "upbit", "KRW-ETH")
