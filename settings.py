@@ -67,8 +67,6 @@ class Settings(BaseSettings):
     # deadlines; the visibility timeout is a little over the longest of them
     analyze_deadline_seconds: float = Field(90.0, gt=0, le=600)
     sweep_deadline_seconds: float = Field(30.0, gt=0, le=600)
-    resolve_deadline_seconds: float = Field(60.0, gt=0, le=600)
-    guard_deadline_seconds: float = Field(60.0, gt=0, le=600)
     visibility_timeout_seconds: int = Field(120, ge=5)
     worker_concurrency: int = Field(8, ge=1, le=64)
 
@@ -132,12 +130,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _together(self) -> Settings:
-        longest = max(
-            self.analyze_deadline_seconds,
-            self.sweep_deadline_seconds,
-            self.resolve_deadline_seconds,
-            self.guard_deadline_seconds,
-        )
+        longest = max(self.analyze_deadline_seconds, self.sweep_deadline_seconds)
         if self.visibility_timeout_seconds <= longest:
             raise ValueError(
                 f"VISIBILITY_TIMEOUT_SECONDS ({self.visibility_timeout_seconds}) must be greater than the longest "

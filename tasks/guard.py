@@ -51,7 +51,7 @@ Result = dict[str, Any]
     base=AsyncTask,
     bind=True,
     name="tasks.guard.guard",
-    deadline=settings.guard_deadline_seconds,
+    deadline=settings.sweep_deadline_seconds,
     ignore_result=True,
 )
 async def guard(self: Any, market: str) -> Result:

@@ -43,7 +43,7 @@ Result = dict[str, Any]
     base=AsyncTask,
     bind=True,
     name="tasks.orders.resolve",
-    deadline=settings.resolve_deadline_seconds,
+    deadline=settings.sweep_deadline_seconds,
     ignore_result=True,
 )
 async def resolve(self: Any, market: str) -> Result:
