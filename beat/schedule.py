@@ -10,6 +10,7 @@ from celery.schedules import crontab, schedule
 from settings import MARKETS, Settings
 
 HEARTBEAT_SECONDS = 30
+LOST_SECONDS = 30
 # a look at the orders that was not taken for so many periods is worth no more than the next one
 MISSED_PERIODS = 3
 # A sweep that only ever runs at start has no period to expire after.
@@ -57,6 +58,7 @@ def orders_entries(settings: Settings, market: str) -> dict[str, Entry]:
     """What watches the orders and positions of one market, in a queue of its own: no sweep is in its way."""
     periods = {"resolve": ("tasks.orders.resolve", settings.resolve_seconds)}
     periods["guard"] = ("tasks.guard.guard", settings.guard_seconds)
+    periods["lost"] = ("tasks.lost.find", LOST_SECONDS)
     return {
         f"{name}-{market}": {
             "task": task,

@@ -93,6 +93,28 @@ async def pending_symbols(engine: AsyncEngine, run_id: UUID) -> list[str]:
         return list((await connection.scalars(statement.order_by(run_symbols.c.symbol))).all())
 
 
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A symbol of a run that has not come to an end, `age_seconds` after the run was opened."""
+
+    run_id: UUID
+    symbol: str
+    age_seconds: float
+
+
+async def left_pending(engine: AsyncEngine, market: str, seconds: float) -> list[Pending]:
+    """The symbols of a market's runs that were opened more than `seconds` ago and have not ended, oldest first."""
+    age = func.extract("epoch", func.now() - runs.c.opened_at)
+    statement = (
+        select(run_symbols.c.run_id, run_symbols.c.symbol, age.label("age"))
+        .join(runs, runs.c.id == run_symbols.c.run_id)
+        .where(run_symbols.c.state == "pending", runs.c.market == market, age > seconds)
+        .order_by(runs.c.opened_at, run_symbols.c.symbol)
+    )
+    async with engine.connect() as connection:
+        return [Pending(row.run_id, row.symbol, float(row.age)) for row in await connection.execute(statement)]
+
+
 async def is_pending(engine: AsyncEngine, run_id: UUID, symbol: str) -> bool:
     """Whether the symbol has still to come to an end in this run. Raises `NotFound`."""
     statement = select(run_symbols.c.state).where(run_symbols.c.run_id == run_id, run_symbols.c.symbol == symbol)

@@ -100,15 +100,15 @@ async def analyze_and_trade(self: Any, market: str, symbol: str, run_id: str) ->
     check_market(market)
     runtime = current_runtime()
     run = uuid.UUID(run_id)
-    async with symbol_lease(runtime.redis, market, symbol) as held:
-        if not await runs.is_pending(runtime.engine, run, symbol):
-            return {"outcome": "duplicate", "market": market, "symbol": symbol}
-        try:
+    try:
+        async with symbol_lease(runtime.redis, market, symbol) as held:
+            if not await runs.is_pending(runtime.engine, run, symbol):
+                return {"outcome": "duplicate", "market": market, "symbol": symbol}
             outcome = await pipeline.analyse_and_trade(runtime, market, symbol, run) if held else "busy"
-        except BaseException as error:
-            await fail(runtime, market, run, symbol, error)
-            raise
-        await runs.finish_symbol(runtime.engine, run, symbol, outcome)
+            await runs.finish_symbol(runtime.engine, run, symbol, outcome)
+    except BaseException as error:
+        await fail(runtime, market, run, symbol, error)
+        raise
     outcomes.add(1, {"market": market, "outcome": outcome})
     await complete(runtime, market, run)
     return {"outcome": outcome, "market": market, "symbol": symbol}

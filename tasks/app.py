@@ -10,7 +10,7 @@ from settings import MARKETS, get_settings
 
 settings = get_settings()
 
-MODULES = ("analysis", "orders", "guard", "reports", "sessions", "heartbeat")
+MODULES = ("analysis", "orders", "guard", "reports", "sessions", "lost", "heartbeat")
 
 app = Celery("autotrader", include=[f"tasks.{name}" for name in MODULES])
 

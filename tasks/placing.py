@@ -19,11 +19,14 @@ from telemetry.trace_ids import current_trace_id
 from trading.state import live_allowed
 from trading.types import Fill, Instrument, OrderIntent, OrderState, Placement, Quote
 from workers.errors import BadCredentials, Throttled, UnknownSymbol, Unreachable, VenueError
+from workers.http import send_within
 from workers.ports import Broker
 from workers.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
+# an order goes out within this time of its claim or not at all: well before any look for it may count as its absence
+SEND_SECONDS = 10.0
 # a broker raises these for an order only where nothing has reached the venue's book
 NOT_CREATED = (Unreachable, BadCredentials, UnknownSymbol)
 
@@ -76,7 +79,8 @@ async def place(desk: Desk, intent: OrderIntent, quote: Quote, *, origin: Origin
     if not await journal.claim(engine, planned.id, trace_id=trace_id):
         raise ClaimLost(f"{desk.symbol}: order {intent.client_order_id} is being sent by another run")
     try:
-        placement = await desk.broker.place(planned.intent, desk.instrument, quote)
+        with send_within(SEND_SECONDS):
+            placement = await desk.broker.place(planned.intent, desk.instrument, quote)
     except VenueError as error:
         await write_down(desk, planned, error)
         raise

@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from sqlalchemy.exc import SQLAlchemyError
 
 from storage import runs
+from storage.errors import StorageError
 from tasks.losses import check_losses
 from tasks.portfolio import take_snapshot
+from workers.errors import VenueError
 from workers.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -28,9 +30,12 @@ async def complete(runtime: Runtime, market: str, run_id: uuid.UUID) -> None:
 
 
 async def fail(runtime: Runtime, market: str, run_id: uuid.UUID, symbol: str, error: BaseException) -> None:
-    """Write down that a symbol failed. Never raises for the database: the failure itself must stay visible."""
+    """Write down that a symbol failed. Never raises for database or venue: the failure itself must stay visible.
+
+    A symbol whose end could not be written is published again by `tasks.lost`.
+    """
     try:
         await runs.fail_symbol(runtime.engine, run_id, symbol, f"{type(error).__name__}: {error}")
         await complete(runtime, market, run_id)
-    except (SQLAlchemyError, OSError):
+    except (SQLAlchemyError, OSError, StorageError, VenueError):
         log.exception("the failure of %s %s could not be written into its run", market, symbol)

@@ -164,7 +164,8 @@ def min_interval(situation: Situation, _: Decimal) -> Refusal | None:
     """Between two trades of a symbol, across midnight too, lies a minimum time."""
     if situation.last_trade_at is None:
         return None
-    passed, need = situation.now - situation.last_trade_at, situation.strategy.min_interval
+    # the venue's clock, which dates a trade, may be a little ahead of ours
+    passed, need = max(situation.now - situation.last_trade_at, timedelta(0)), situation.strategy.min_interval
     if passed >= need:
         return None
     return Refusal(

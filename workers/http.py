@@ -12,7 +12,10 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from decimal import Decimal
 from types import SimpleNamespace
@@ -37,6 +40,8 @@ Judge: TypeAlias = Callable[[Call, int, Any], VenueError | None]
 """Reads the HTTP status and the JSON (None where there is none) and returns the venue's error, if it is one."""
 
 _NO_JSON: Final = object()
+# when the next order request has to be out, in time.monotonic(); empty once it is
+_latest: ContextVar[list[float] | None] = ContextVar("latest", default=None)
 # NUL and half a surrogate pair: JSON can name them, but no database and no terminal takes them
 _UNWRITABLE = re.compile(
     r"\\u(?:0000"
@@ -126,6 +131,8 @@ async def request_json(
     admission = await _enter(http, bucket, call, fail_closed)
     status = 0
     try:
+        if fail_closed:
+            _check_in_time(call)
         with counted(call):
             sending = _Sending(call, admission.waited * 1000 if admission else 0.0)
             status, raw = await _send(http.session, sending, method, url, params=params, headers=headers, body=body)
@@ -147,6 +154,28 @@ async def request_json(
     finally:
         if http.limiter is not None and bucket is not None and admission is not None:
             await http.limiter.answered(bucket, admission)
+
+
+@contextmanager
+def send_within(seconds: float) -> Iterator[None]:
+    """The first order request inside the block goes out within so many seconds, or not at all (`Unreachable`).
+
+    A process that was stopped in between (or a machine that slept) must not send what others have given up by then.
+    """
+    token = _latest.set([time.monotonic() + seconds])
+    try:
+        yield
+    finally:
+        _latest.reset(token)
+
+
+def _check_in_time(call: Call) -> None:
+    latest = _latest.get()
+    if not latest:
+        return
+    late = time.monotonic() - latest.pop()
+    if late > 0:
+        raise Unreachable(f"{call}: not sent, it was to go out {late:.1f} s earlier; was this process stopped?")
 
 
 async def _enter(http: VenueHttp, bucket: Bucket | None, call: Call, fail_closed: bool) -> Admission | None:

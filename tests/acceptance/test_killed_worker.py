@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import pytest
 from nodes import LocalWorker
@@ -57,18 +57,27 @@ def test_a_killed_workers_symbols_are_analysed_again_and_no_order_is_placed_twic
 
     assert world.rows("SELECT count(*) AS n FROM runs") == [{"n": 1}]
     assert world.rows("SELECT symbol FROM analyses GROUP BY symbol HAVING count(*) > 1") == []
-    # an order whose sender was killed before the venue had it is proven not to exist, and made anew
-    assert {row["state"] for row in world.rows("SELECT state FROM orders")} <= {"filled", "not_created"}
-    orders = world.rows("SELECT symbol FROM orders WHERE state = 'filled' ORDER BY symbol")
+    # an order whose sender was killed before the venue had it is proven not to exist, and made anew; one that was
+    # planned and never sent is ended
+    others = "SELECT DISTINCT state FROM orders WHERE venue_order_id IS NULL"
+    assert {row["state"] for row in world.rows(others)} <= {"not_created", "cancelled"}
+    orders = world.rows("SELECT symbol, state FROM orders WHERE venue_order_id IS NOT NULL")
     assert len(orders) >= 3
     assert len({order["symbol"] for order in orders}) == len(orders)
+    assert {order["state"] for order in orders} <= {"filled", "partly_filled"}
     assert world.rows("SELECT count(*) AS n FROM paper_orders") == [{"n": len(orders)}]
     assert world.rows("SELECT count(*) AS n FROM fills") == [{"n": len(orders)}]
     spent = "SELECT opening_cash - cash - (SELECT sum(quantity * price + fee) FROM fills) AS off FROM paper_accounts"
     assert world.rows(spent)[0]["off"] == 0
 
-    told = wait_for(
-        "all messages", lambda: len(texts := world.messages(TRADE_CHAT)) >= len(SYMBOLS) + len(orders) and texts
-    )
+    # one message of each analysis, of each ladder and of what it filled
+    expected = {"AI 분석 완료": len(SYMBOLS), "주문 접수": len(orders), "체결": len(orders)}
+    wait_for("all messages", lambda: headlines(world, expected) == expected)
     time.sleep(1)
-    assert len(world.messages(TRADE_CHAT)) == len(SYMBOLS) + len(orders), told
+    assert headlines(world, expected) == expected
+
+
+def headlines(world: World, titles: Iterable[str]) -> dict[str, int]:
+    """How many messages of the trade chat have each of `titles` in their first line."""
+    first = [text.splitlines()[0] for text in world.messages(TRADE_CHAT)]
+    return {title: sum(title in line for line in first) for title in titles}
