@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from sandbox.chaos.check import Evidence, Finding, check
 from sandbox.chaos.drive import Driver
-from sandbox.chaos.evidence import gather, order_story, run_outcomes
+from sandbox.chaos.evidence import gather, order_story, published_again, run_outcomes
 from sandbox.chaos.house import READY_SECONDS, VISIBILITY, House, Mode
 from sandbox.chaos.plan import PAPER_FAULTS, WEIGHTS, PlannedRun, make_plan
 from sandbox.chaos.report import MOST_SHOWN, fault_table, findings_text, orders_table, verdict
@@ -58,9 +58,6 @@ async def _run(house: House, plan: Sequence[PlannedRun], seed: int, seconds: flo
         await driver.work_off(plan, started + seconds)
         evidence, findings = await _settled(house, driver)
     outcomes = await run_outcomes(house)
-    # Celery has the failure, and what failed was what its row is written with
-    unwritten = [run.run_id for run in evidence.runs if run.state == "failed" and outcomes[run.run_id] == "pending"]
-    outcomes |= dict.fromkeys(unwritten, "failed unwritten")
     stories = {
         finding.order_id: await order_story(house, finding.order_id)
         for finding in findings[:MOST_SHOWN]
@@ -72,7 +69,7 @@ async def _run(house: House, plan: Sequence[PlannedRun], seed: int, seconds: flo
     deaths = sum(worker.deaths for worker in house.workers.values())
     starts = sum(worker.starts for worker in house.workers.values())
     lines.append(f"workers: {starts} starts, {deaths} ended by themselves")
-    lines.append(f"runs whose failure Celery has and their row has not: {len(unwritten)}")
+    lines.append(f"analyses whose message was gone and was published again: {published_again(house)}")
     lines.append(f"seed={seed} orders={orders} seconds={time.monotonic() - started:.0f}")
     lines += findings_text(findings, driver.records, stories)
     few = orders < FEWEST_ORDERS * len(plan)

@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from sandbox.chaos.check import UNPROVEN
-from sandbox.chaos.evidence import reported, task_id
+from sandbox.chaos.evidence import task_id
 from sandbox.chaos.house import VISIBILITY, House, plain
 from sandbox.chaos.plan import MARKETS, VENUE_FAULTS, Fault, PlannedRun
 from storage.engine import open_engine
@@ -31,11 +31,10 @@ from storage.runs import mark_published, open_run
 T = TypeVar("T")
 
 ANALYSE = "tasks.analysis.analyze_and_trade"
-RESOLVE = "tasks.orders.resolve"
-RESOLVE_SECONDS = 3.0
+BEATS = (("tasks.orders.resolve", 3.0), ("tasks.lost.find", 10.0))
 POLL_SECONDS = 0.25
-# a run whose worker is killed comes back after the visibility time-out, maybe twice
-RUN_SECONDS = 3.0 * VISIBILITY
+# a run whose worker is killed comes back after the visibility time-out, one whose message is gone a little later
+RUN_SECONDS = 6.0 * VISIBILITY
 STARTED_SECONDS = 30.0
 SETTLED_SECONDS = 60.0
 ORDER_SECONDS = 15.0
@@ -89,7 +88,7 @@ class Driver:
         self._background = [
             asyncio.create_task(self._house.supervise()),
             asyncio.create_task(self._watch()),
-            *(asyncio.create_task(self._resolve(market)) for market in MARKETS),
+            *(asyncio.create_task(self._beat(market, task, seconds)) for market in MARKETS for task, seconds in BEATS),
         ]
         return self
 
@@ -283,12 +282,12 @@ class Driver:
 
     # in the background
 
-    async def _resolve(self, market: str) -> None:
-        """What the beat does: have the market's workers look after its orders."""
+    async def _beat(self, market: str, task: str, seconds: float) -> None:
+        """What the beat does: have the market's workers look after its orders and its runs."""
         while True:
             with contextlib.suppress(*_DOWN):
-                await self._publish(RESOLVE, [market], f"{market}.orders", str(uuid.uuid4()), RESOLVE_SECONDS * 3)
-            await asyncio.sleep(RESOLVE_SECONDS)
+                await self._publish(task, [market], f"{market}.orders", str(uuid.uuid4()), seconds * 3)
+            await asyncio.sleep(seconds)
 
     async def _watch(self) -> None:
         """Look at the runs and the unproven orders again and again."""
@@ -297,9 +296,7 @@ class Driver:
             try:
                 if connection is None or connection.is_closed():
                     connection = await asyncpg.connect(plain(self._house.database_url), timeout=5)
-                rows = await connection.fetch("SELECT run_id::text, symbol FROM run_symbols WHERE state = 'pending'")
-                open_runs = {(row["run_id"], row["symbol"]) for row in rows}
-                failed = await reported(self._redis, open_runs)
+                open_runs = await connection.fetch("SELECT run_id::text FROM run_symbols WHERE state = 'pending'")
                 rows = await connection.fetch(
                     "SELECT market, symbol FROM orders WHERE state = ANY($1::text[])", list(UNPROVEN)
                 )
@@ -309,7 +306,7 @@ class Driver:
                 connection = None
             else:
                 unproven = {(row["market"], row["symbol"]) for row in rows}
-                pending = {run_id for run_id, _ in open_runs} - failed
+                pending = {row["run_id"] for row in open_runs}
                 self._standing = _Standing(pending, unproven, self._standing.looks + 1)
             await asyncio.sleep(POLL_SECONDS)
 

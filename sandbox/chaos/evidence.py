@@ -5,16 +5,13 @@ On paper the venue is the paper broker, whose account stands in the same databas
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
 import asyncpg
-from redis.asyncio import Redis
 
 from sandbox.chaos.check import Balance, Evidence, JournalOrder, RunSymbol, VenueOrder
 from sandbox.chaos.house import ACCESS_KEY, CANO, CASH, HELD, House, plain
@@ -55,9 +52,6 @@ async def gather(house: House) -> Evidence:
         runs = [RunSymbol(**dict(row)) for row in await connection.fetch(_RUNS)]
     finally:
         await connection.close()
-    async with Redis.from_url(house.redis.url, socket_timeout=5) as redis:
-        failed = await reported(redis, [(run.run_id, run.symbol) for run in runs if run.state == "pending"])
-    runs = [replace(run, state="failed") if run.run_id in failed else run for run in runs]
     fees_told = frozenset({UPBIT} if house.mode == "live" else {UPBIT, KIS})
     return Evidence(venue, journal, runs, balances, currency=CURRENCY, fees_told=fees_told)
 
@@ -65,17 +59,6 @@ async def gather(house: House) -> Evidence:
 def task_id(run_id: str, symbol: str) -> str:
     """The id the sweep gives the task of a symbol."""
     return str(uuid.uuid5(uuid.UUID(run_id), symbol))
-
-
-async def reported(redis: Redis, runs: Iterable[tuple[str, str]]) -> set[str]:
-    """Those of the (run, symbol) whose task ended as a failure, with its reason, in Celery's results. The row of such
-    a run stays as it was where the database or Redis is what failed."""
-    wanted = list(runs)
-    if not wanted:
-        return set()
-    results = await redis.mget([f"celery-task-meta-{task_id(*run)}" for run in wanted])
-    ended = [json.loads(result or "{}").get("status") for result in results]
-    return {run_id for (run_id, _), status in zip(wanted, ended, strict=True) if status == "FAILURE"}
 
 
 async def order_story(house: House, order_id: str) -> list[str]:
@@ -99,6 +82,12 @@ async def run_outcomes(house: House) -> dict[str, str]:
     finally:
         await connection.close()
     return {row["run_id"]: row["said"] for row in rows}
+
+
+def published_again(house: House) -> int:
+    """How many analyses the workers have published again, by their logs."""
+    logs = [path.read_text(encoding="utf-8", errors="replace") for path in house.logs.glob("worker-*.log")]
+    return sum(log.count("no message of it is left, published again") for log in logs)
 
 
 def read_venues(house: House) -> tuple[list[VenueOrder], list[Balance]]:
