@@ -175,6 +175,7 @@ async def show_positions(settings: Settings) -> str:
             account = "live" if settings.live(market) else "paper"
             lines.append(f"{market} ({account}): {money(held.cash)} {held.currency} in cash")
             prices = await analyses.last_prices(engine, market)
+            lines += await _differences(settings, engine, market, held)
             for symbol, position in held.positions.items():
                 if symbol not in prices:
                     lines.append(f"  {symbol}: {position.quantity}, never analysed")
@@ -186,6 +187,19 @@ async def show_positions(settings: Settings) -> str:
                     f"worth {money(worth)} ({profit:+,.0f} {held.currency})"
                 )
     return "\n".join(lines) or "no accounts yet: they open with the first analysis"
+
+
+async def _differences(settings: Settings, engine: AsyncEngine, market: str, held: Holdings) -> list[str]:
+    """Where the account holds something else of an enabled symbol than our own fills come to: somebody traded by
+    hand, or held it before."""
+    ours = await trades.net_units(engine, market)
+    lines = []
+    for symbol in settings.symbols(market):
+        position = held.positions.get(symbol)
+        holds, filled = position.quantity if position else Decimal(0), ours.get(symbol, Decimal(0))
+        if holds != filled:
+            lines.append(f"  {symbol}: the account holds {holds}, our own fills come to {filled}")
+    return lines
 
 
 async def _holdings(settings: Settings, engine: AsyncEngine, market: str) -> Holdings | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.tables import fills, order_events, orders
@@ -55,6 +56,22 @@ async def trades(engine: AsyncEngine, asset_types: Mapping[str, str]) -> list[Tr
         )
         for row in rows
     ]
+
+
+async def net_units(engine: AsyncEngine, market: str) -> dict[str, Decimal]:
+    """What each symbol's position is by our own fills alone, bought less sold; the symbols that come to 0 are left
+    out, and one that was held before anything was bought here may be below it."""
+    signed = case((orders.c.side == Side.BUY.value, fills.c.quantity), else_=-fills.c.quantity)
+    net = func.sum(signed)
+    statement = (
+        select(orders.c.symbol, net.label("net"))
+        .select_from(_FILLS_OF_ORDERS)
+        .where(orders.c.market == market)
+        .group_by(orders.c.symbol)
+        .having(net != 0)
+    )
+    async with engine.connect() as connection:
+        return {row.symbol: row.net for row in await connection.execute(statement)}
 
 
 async def last_fill_at(engine: AsyncEngine, market: str, symbol: str) -> datetime | None:

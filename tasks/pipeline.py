@@ -13,11 +13,12 @@ from opentelemetry import trace
 from storage import analyses
 from tasks.desks import notifier_of
 from tasks.trade import Analysed, trade
-from telemetry.instruments import ai_decisions, analysis_duration, analysis_executions
+from telemetry.instruments import ai_decisions, ai_rejections, analysis_duration, analysis_executions
 from telemetry.trace_ids import current_trace_id
 from trading import analyst, candles, indicators
 from trading.confidence import confidence_range
 from trading.types import Candle, Instrument, Quote
+from trading.validator import PRICE_CHECKS, validate
 from workers.ports import MarketData
 from workers.runtime import Runtime
 
@@ -86,6 +87,11 @@ async def analyse(runtime: Runtime, client: MarketData, symbol: str, run_id: uui
                     language=runtime.settings.notify_language,
                     indicators=values,
                 )
+                analysis = validate(
+                    analysis, values, data.quote, None, checks=PRICE_CHECKS, language=runtime.settings.notify_language
+                )
+                if analysis.rejected_by is not None:
+                    ai_rejections.add(1, {"rule": analysis.rejected_by})
             stored = await analyses.store(
                 runtime.engine,
                 run_id=run_id,
@@ -133,6 +139,7 @@ async def collect(client: MarketData, symbol: str) -> Collected:
             raise errors.exceptions[0] from None
         span.set_attributes({"candles.daily": len(daily.result()), "candles.minutes": len(minutes.result())})
         candles.check(daily.result(), symbol=symbol, needed=indicators.MINIMUM_ROWS)
+        candles.check_fresh(daily.result(), symbol=symbol, now=datetime.now(UTC))
         return Collected(instrument, daily.result(), minutes.result(), quote.result())
 
 

@@ -88,6 +88,7 @@ analysis_duration = _histogram(
     "status", "asset_type", "market", "model", unit="ms", bounds=MILLISECONDS,
 )  # fmt: skip
 ai_decisions = _counter("ai_decision_total", "Decisions of the analyst", "symbol", "decision")
+ai_rejections = _counter("ai_validation_rejected_total", "Analyses the validator made a HOLD", "rule")
 
 # calls to venues, one per HTTP request
 api_calls = _counter("api.calls", "HTTP requests to a venue", "service", "operation", "status")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 import numpy as np
@@ -13,6 +14,9 @@ from trading.errors import BadCandles
 from trading.types import Candle
 
 Array: TypeAlias = NDArray[np.float64]
+
+# longer than any run of holidays of the Korea and the US exchanges
+LONGEST_PAUSE = timedelta(days=12)
 
 _PRICES = ("open", "high", "low", "close")
 
@@ -48,6 +52,17 @@ def check(candles: Sequence[Candle], *, symbol: str, needed: int) -> None:
         raise BadCandles(
             f"{symbol}: too few candles: has {len(candles)}, needs {needed}{last}; "
             f"take {symbol} out of the settings until it has been listed for longer"
+        )
+
+
+def check_fresh(candles: Sequence[Candle], *, symbol: str, now: datetime, within: timedelta = LONGEST_PAUSE) -> None:
+    """Raise `BadCandles` where the newest daily candle is more than `within` old: a source that has stopped telling of
+    a symbol still answers with what it had. `now` is aware."""
+    newest = candles[-1].time
+    if now - newest > within:
+        raise BadCandles(
+            f"{symbol}: stale candles: the newest is of {newest.isoformat()}; is it still traded? "
+            f"if it stays take {symbol} out of the settings"
         )
 
 

@@ -84,14 +84,18 @@ def validate(
     market: MarketRisk | None,
     *,
     thresholds: Thresholds | None = None,
+    checks: tuple[Check, ...] | None = None,
     language: Language = "ko",
 ) -> Analysis:
     """The analysis itself, or a HOLD with the reason as its last one and the rule in `rejected_by`.
 
+    `checks` are all by default; those of `PRICE_CHECKS` hold for an analyst of rules as well, whose signals are made
+    of the indicators already.
+
     Ranges that are no ranges at all cannot be stored: they become the quoted price. Raises `BadQuote`.
     """
     check_quote(quote)
-    found = rejection(Case(analysis, indicators, quote, market, thresholds or Thresholds()))
+    found = rejection(Case(analysis, indicators, quote, market, thresholds or Thresholds()), checks or CHECKS)
     if found is None:
         return analysis
     point = PriceRange(quote.price, quote.price)
@@ -104,10 +108,10 @@ def validate(
     )
 
 
-def rejection(case: Case) -> Rejection | None:
-    """The first of `CHECKS` that refuses; a HOLD needs only ranges that can be stored."""
-    checks = (range_bounds,) if case.analysis.decision is Decision.HOLD else CHECKS
-    return next((found for check in checks if (found := check(case)) is not None), None)
+def rejection(case: Case, checks: tuple[Check, ...]) -> Rejection | None:
+    """The first of `checks` that refuses; a HOLD needs only ranges that can be stored."""
+    wanted = (range_bounds,) if case.analysis.decision is Decision.HOLD else checks
+    return next((found for check in wanted if (found := check(case)) is not None), None)
 
 
 def range_bounds(case: Case) -> Rejection | None:
@@ -263,6 +267,8 @@ CHECKS: tuple[Check, ...] = (
     price_distance,
     quote_moved,
 )
+
+PRICE_CHECKS: tuple[Check, ...] = (range_bounds, range_order, price_distance, quote_moved)
 
 
 def _ranges(analysis: Analysis) -> tuple[tuple[str, PriceRange], ...]:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 from house import NOW, QUOTE, House, filled, settings
 
-from storage import orders, trading_states
+from storage import orders, trades, trading_states
 from storage.exits import begin
 from storage.journal import JournalOrder, Origin
 from tasks.lease import symbol_lease
@@ -187,3 +187,12 @@ async def test_an_order_left_planned_by_a_run_that_ended_is_never_sent(house: Ho
     await resolve(house)
     assert await state(house, planned) is OrderState.CANCELLED
     assert house.venue.sent == []
+
+
+async def test_positions_follow_from_our_own_fills_alone(house: House) -> None:
+    for number, side in ((1, Side.BUY), (2, Side.SELL)):
+        order = await sent(house, number, side=side)
+        part = Fill(f"t{number}", Decimal("0.75") / number, Decimal(100_000), Decimal(1), NOW)
+        await orders.record(house.engine, order.id, Placement(f"v{number}", OrderState.CANCELLED, (part,), "asked"))
+    assert await trades.net_units(house.engine, "upbit") == {"KRW-BTC": Decimal("0.375")}
+    assert await trades.net_units(house.engine, "kis") == {}

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from trading.candles import check, closes, columns
+from trading.candles import check, check_fresh, closes, columns
 from trading.errors import BadCandles
 from trading.types import Candle
 
@@ -76,3 +76,11 @@ def test_the_columns_keep_the_order_of_the_candles() -> None:
     assert bars.close.tolist() == [101, 102, 103]
     assert bars.volume.tolist() == [1000, 1001, 1002]
     assert closes(rising(3)).dtype == "float64"
+
+
+def test_candles_that_ended_long_ago_are_stale_and_no_holiday_is_as_long() -> None:
+    rows = rising(3)
+    newest = rows[-1].time
+    check_fresh(rows, symbol="AAPL", now=newest + timedelta(days=12))
+    with pytest.raises(BadCandles, match="AAPL: stale candles: the newest is of"):
+        check_fresh(rows, symbol="AAPL", now=newest + timedelta(days=13))

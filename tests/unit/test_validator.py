@@ -16,7 +16,7 @@ from trading.indicators import Indicators
 from trading.market_risk import MarketRisk
 from trading.ranges import price_ranges
 from trading.types import Analysis, Decision, PriceRange, PriceRanges, Quote
-from trading.validator import CHECKS, Thresholds, validate
+from trading.validator import CHECKS, PRICE_CHECKS, Thresholds, validate
 
 NOW = datetime(2026, 11, 23, 1, tzinfo=UTC)
 PRICE = Decimal(1000)
@@ -212,3 +212,9 @@ def test_the_ranges_of_the_rule_analyst_are_always_in_order(
         analysis_of(Decision.BUY, ranges=price_ranges(quote_at(price), indicators), price=Decimal(price)), price=price
     )
     assert made.rejected_by in (None, "price_distance")
+
+
+def test_prices_are_checked_also_where_the_indicators_are_not() -> None:
+    sound, ran_away = analysis_of(), analysis_of(price=PRICE * 2)
+    assert validate(sound, None, quote_at(), None, checks=PRICE_CHECKS) is sound
+    assert validate(ran_away, None, quote_at(), None, checks=PRICE_CHECKS).rejected_by == "quote_moved"
