@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from celery.exceptions import TimeoutError as NoResult
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from notifications.trades import TradeNotifier
 from settings import MARKETS, Settings, check_market
 from storage import analyses, armings, recent, runs, trades, trading_states
 from storage import orders as journal
@@ -227,16 +228,22 @@ async def arm_market(settings: Settings, market: str, length: str) -> str:
         raise CannotAnswer(str(error)) from None
     if not timedelta(0) < lasts <= LONGEST_ARMING:
         raise CannotAnswer(f"--for is {length}: must be above 0 and at most {LONGEST_ARMING.days}d")
+    by = f"cli:{getuser()}"
     async with database(settings) as engine:
-        armed = await armings.arm(engine, market, datetime.now(UTC) + lasts, f"cli:{getuser()}")
+        armed = await armings.arm(engine, market, datetime.now(UTC) + lasts, by)
+    async with _notifier(settings) as notifier:
+        await notifier.arming_changed(market, until=armed.until, by=by, at=armed.since)
     return f"{market} is armed until {when(armed.until)}: orders are sent with real money"
 
 
 async def disarm_market(settings: Settings, market: str) -> str:
     """Take the permission for real orders back at once. Raises `UnknownMarket`."""
     check_market(market)
+    by = f"cli:{getuser()}"
     async with database(settings) as engine:
-        await armings.disarm(engine, market, f"cli:{getuser()}")
+        disarmed = await armings.disarm(engine, market, by)
+    async with _notifier(settings) as notifier:
+        await notifier.arming_changed(market, until=None, by=by, at=disarmed.since)
     return f"{market} is not armed: no real order is sent; orders that rest at the venue stay there"
 
 
@@ -260,9 +267,24 @@ async def set_trading_state(settings: Settings, state: str, market: str, symbol:
         check_market(market)
     until = datetime.now(UTC) + timedelta(hours=hours) if hours else None
     row = TradingState(State(state), reason, until, market or None, symbol or None)
+    by = f"cli:{getuser()}"
     async with database(settings) as engine:
-        await trading_states.write(engine, row, by=f"cli:{getuser()}")
+        await trading_states.write(engine, row, by=by)
+    async with _notifier(settings) as notifier:
+        await notifier.trading_state_changed(row, by=by, at=datetime.now(UTC))
     return _state_line(row)
+
+
+@asynccontextmanager
+async def _notifier(settings: Settings) -> AsyncIterator[TradeNotifier]:
+    """Tells the trade chat what the operator did; without Redis it is only logged."""
+    redis = open_redis(settings.redis_url)
+    try:
+        yield TradeNotifier(
+            redis, settings.notify_language, enabled=settings.telegram_enabled, mode=settings.trading_mode
+        )
+    finally:
+        await redis.aclose()
 
 
 def _state_line(row: TradingState) -> str:

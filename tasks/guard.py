@@ -154,7 +154,7 @@ async def leave(desk: Desk, client: MarketData, begun: OpenExit, quote: Quote) -
     situation = await situation_of(desk, Purpose.EXIT, None, quote, now)
     quantity = round_down(situation.position.quantity, desk.instrument.quantity_step)
     if quantity <= 0:
-        return await end(desk, begun)
+        return await nothing_free(desk, begun)
     verdict = check(situation, quantity * quote.price)
     if isinstance(verdict, Refusal):
         log.warning("%s: the position is not left: %s: %s", desk.symbol, verdict.rule, verdict.reason)
@@ -169,6 +169,18 @@ async def leave(desk: Desk, client: MarketData, begun: OpenExit, quote: Quote) -
     if order.remaining == 0:
         return await end(desk, begun)
     return f"order_{order.state}"
+
+
+async def nothing_free(desk: Desk, begun: OpenExit) -> str:
+    """Nothing can be sold: everything is sold, what is left is less than one can sell, or somebody holds it back."""
+    holdings = await desk.broker.holdings()
+    left = holdings.positions.get(desk.symbol) if holdings else None
+    if left is None or left.quantity <= 0:
+        return await end(desk, begun)
+    if left.quantity < desk.instrument.quantity_step:
+        return await end(desk, begun, f"{left.quantity} is less than can be sold")
+    log.warning("%s: the position is not left: none of %s is free to sell", desk.symbol, left.quantity)
+    return "nothing_free"
 
 
 def exit_intent(instrument: Instrument, begun: OpenExit, quantity: Decimal, price: Decimal, number: int) -> OrderIntent:

@@ -9,8 +9,8 @@ from typing import Any
 
 from beat.sessions import is_open
 from settings import check_market
+from storage import armings, trades, trading_states
 from storage import orders as journal
-from storage import trades, trading_states
 from storage.errors import StorageError, SymbolBlocked
 from storage.journal import JournalOrder
 from tasks.app import app, settings
@@ -22,7 +22,7 @@ from tasks.settling import cancel, refresh, settle_symbol
 from tasks.strategies import strategy_of
 from telemetry import instruments
 from telemetry.trace_ids import current_trace_id
-from trading.state import State, TradingState, effective, tightens
+from trading.state import State, TradingState, effective, live_allowed, tightens
 from trading.types import OpenOrder, Side
 from workers.errors import Ambiguous, VenueError
 from workers.runtime import Runtime, current_runtime
@@ -59,6 +59,7 @@ async def resolve_market(runtime: Runtime, market: str, now: datetime) -> Result
     """
     unproven = await journal.unproven(runtime.engine, market)
     await show_unproven(runtime, unproven, now)
+    await show_armed(runtime, market, now)
     planned = await journal.left_planned(runtime.engine, market, runtime.settings.visibility_timeout_seconds)
     resting = await journal.resting(runtime.engine, market)
     errors: list[Exception] = []
@@ -166,6 +167,12 @@ async def halt_symbol(desk: Desk, error: Ambiguous, now: datetime) -> None:
     if tightens(halted, await trading_states.in_force(engine, now), now):
         await trading_states.write(engine, halted, by="resolver")
         await desk.notifier.trading_state_changed(halted, by="resolver", at=now)
+
+
+async def show_armed(runtime: Runtime, market: str, now: datetime) -> None:
+    """Show whether live trading is allowed in the market."""
+    rows = await armings.in_force(runtime.engine, now)
+    instruments.armed.set(float(live_allowed(runtime.settings.trading_mode, rows, market, now)), {"market": market})
 
 
 async def show_unproven(runtime: Runtime, orders: Iterable[JournalOrder], now: datetime) -> None:

@@ -181,6 +181,16 @@ async def test_too_little_to_sell_ends_the_exit_and_says_so(house: House) -> Non
     assert house.venue.sent == []
 
 
+async def test_an_exit_waits_while_somebody_elses_order_holds_the_position(house: House) -> None:
+    hold(house, price=90_000)
+    house.venue.held = Position(Decimal(0), Decimal(100_000))
+    assert await guard(house) == {BTC: "nothing_free"}
+    assert await exits(house) == [("stop_loss", None)]
+    hold(house, price=90_000)
+    assert await guard(house) == {BTC: "sold_all"}
+    assert await exits(house) == [("stop_loss", "sold_all")]
+
+
 async def test_a_symbol_that_is_switched_off_is_not_guarded(house: House, tmp_path: Path) -> None:
     house.settings = settings(tmp_path, {"markets": {"upbit": {BTC: {"enabled": False}}}})
     hold(house, price=50_000)
