@@ -185,6 +185,14 @@ def disarm(market: Annotated[str, typer.Argument(help="upbit, kis or yfinance")]
     typer.echo(_answer(disarm_market(get_settings(), market)))
 
 
+@app.command(name="same-account")
+def same_account(market: Annotated[str, typer.Argument(help="upbit, kis or yfinance")]) -> None:
+    """After a key was renewed: the account is the same, so its journal goes on."""
+    from operate import keep_account
+
+    typer.echo(_answer(keep_account(get_settings(), market)))
+
+
 def _answer(question: Coroutine[Any, Any, str]) -> str:
     """Run an operator's question; what it cannot answer is one line and exit code 1."""
     from operate import CannotAnswer

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from notifications.trades import TradeNotifier
 from settings import MARKETS, Settings, check_market
-from storage import analyses, armings, recent, runs, trades, trading_states
+from storage import accounts, analyses, armings, recent, runs, trades, trading_states
 from storage import orders as journal
 from storage.engine import check_ready, open_engine
 from storage.errors import NotFound, StorageError
@@ -245,6 +245,16 @@ async def disarm_market(settings: Settings, market: str) -> str:
     async with _notifier(settings) as notifier:
         await notifier.arming_changed(market, until=None, by=by, at=disarmed.since)
     return f"{market} is not armed: no real order is sent; orders that rest at the venue stay there"
+
+
+async def keep_account(settings: Settings, market: str) -> str:
+    """Say that the key of a market was renewed and the account is the same. Raises `UnknownMarket`."""
+    account = settings.account(market)
+    async with database(settings) as engine:
+        before = await accounts.rename(engine, market, account)
+    if before is None:
+        return f"{market} has no journal yet; the first worker begins it"
+    return f"the journal of {market} was of {before} and is of {account} now"
 
 
 async def _where_orders_go(settings: Settings, engine: AsyncEngine, now: datetime) -> list[str]:

@@ -147,7 +147,9 @@ class Settings(BaseSettings):
     def _check_live(self) -> None:
         if self.ignore_market_hours:
             raise ValueError("IGNORE_MARKET_HOURS is for paper trading only; set it to false for TRADING_MODE=live")
-        if self.us_orders == "kis" and not self.kis_account.get_secret_value():
+        if self.kis_account.get_secret_value() and not self.live("kis"):
+            raise ValueError("KIS_ACCOUNT needs KIS_APP_KEY and KIS_APP_SECRET; set them, or leave KIS_ACCOUNT empty")
+        if self.us_orders == "kis" and not self.live("kis"):
             raise ValueError("US_ORDERS=kis needs KIS_ACCOUNT; set it, or US_ORDERS=paper")
         if not any(self.live(market) for market in MARKETS):
             raise ValueError(
@@ -162,7 +164,8 @@ class Settings(BaseSettings):
             return False
         if market == "upbit":
             return bool(self.upbit_access_key.get_secret_value())
-        has_kis = bool(self.kis_account.get_secret_value())
+        parts = (self.kis_account, self.kis_app_key, self.kis_app_secret)
+        has_kis = all(part.get_secret_value() for part in parts)
         return has_kis if market == "kis" else has_kis and self.us_orders == "kis"
 
     def account(self, market: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -27,7 +27,26 @@ async def claim(engine: AsyncEngine, wanted: Mapping[str, str]) -> None:
             await connection.execute(insert(accounts).values(row).on_conflict_do_nothing())
             known = await connection.scalar(select(accounts.c.account).where(accounts.c.market == market))
             if known != account:
+                renewed = "paper" not in (known, account)
+                cure = (
+                    f"; if only the key was renewed and the account is the same: autotrader same-account {market}"
+                    if renewed
+                    else ""
+                )
                 raise WrongAccount(
                     f"the database has the orders of {market}'s account {known}, the settings name {account}: they are "
-                    "never mixed; set DATABASE_URL to a database of its own and run autotrader migrate"
+                    f"never mixed; set DATABASE_URL to a database of its own and run autotrader migrate{cure}"
                 )
+
+
+async def rename(engine: AsyncEngine, market: str, account: str) -> str | None:
+    """Give the market's journal to the same account under a new name (a renewed key); returns the old name, None
+    where there is no journal yet. Raises `WrongAccount` between paper and money."""
+    async with engine.begin() as connection:
+        known: str | None = await connection.scalar(select(accounts.c.account).where(accounts.c.market == market))
+        if known is None:
+            return None
+        if "paper" in (known, account) and known != account:
+            raise WrongAccount(f"the journal of {market} is of {known}, not of {account}: they are never mixed")
+        await connection.execute(update(accounts).where(accounts.c.market == market).values(account=account))
+        return known

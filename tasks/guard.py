@@ -150,8 +150,8 @@ async def leave(desk: Desk, client: MarketData, begun: OpenExit, quote: Quote) -
         return "not_armed"
     if any(order.intent.side is Side.SELL for order in await settle_symbol(desk)):
         return "blocked_by_unproven_order"
-    await cancel_resting(desk, Side.BUY, Side.SELL, because=begun.id)
-    situation = await situation_of(desk, Purpose.EXIT, None, quote, now)
+    # as if the resting sells were gone already: they are cancelled only where the exit may take their place
+    situation = await situation_of(desk, Purpose.EXIT, None, quote, now, without=Side.SELL)
     quantity = round_down(situation.position.quantity, desk.instrument.quantity_step)
     if quantity <= 0:
         return await nothing_free(desk, begun)
@@ -160,6 +160,11 @@ async def leave(desk: Desk, client: MarketData, begun: OpenExit, quote: Quote) -
         log.warning("%s: the position is not left: %s: %s", desk.symbol, verdict.rule, verdict.reason)
         instruments.refusals.add(1, {"market": desk.market, "rule": verdict.rule})
         return await end(desk, begun, verdict.reason) if verdict.rule in ENDS_IT else verdict.rule
+    if await cancel_resting(desk, Side.BUY, Side.SELL, because=begun.id):
+        free = (await desk.broker.account(desk.instrument)).position.quantity
+        quantity = round_down(free, desk.instrument.quantity_step)
+        if quantity <= 0:
+            return await nothing_free(desk, begun)
     lowest = quote.bid * (1 - situation.strategy.exit_slippage)
     price = grid_down(lowest, lambda at: client.tick_size(desk.instrument, at))
     number = len(await journal.for_exit(engine, begun.id))

@@ -106,6 +106,7 @@ def _start_worker(app: Celery, settings: Settings, sender: Any, **_: Any) -> Non
         opened.run(accounts.claim(opened.engine, account_of), START_SECONDS)
         say_where_orders_go(opened, served)
     except (StorageError, RedisUnavailable, BadStrategy) as error:
+        runtime.close_runtime()
         telemetry.shutdown()
         sys.exit(f"autotrader: {error}")
     signals.worker_shutdown.connect(partial(_stop_worker, telemetry, process), weak=False)

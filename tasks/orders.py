@@ -23,7 +23,7 @@ from tasks.strategies import strategy_of
 from telemetry import instruments
 from telemetry.trace_ids import current_trace_id
 from trading.state import State, TradingState, effective, live_allowed, tightens
-from trading.types import OpenOrder, Side
+from trading.types import OpenOrder, Side, TimeInForce
 from workers.errors import Ambiguous, VenueError
 from workers.runtime import Runtime, current_runtime
 
@@ -117,7 +117,9 @@ async def resolve_symbol(runtime: Runtime, market: str, symbol: str, book: Book 
 async def follow(desk: Desk, order: JournalOrder, book: Book, now: datetime) -> None:
     """Write down what a resting order has traded, and cancel it where it should not rest any more."""
     listed = book.get(order.venue_order_id or "")
-    if listed is None or listed.filled != order.filled_quantity:
+    # an immediate-or-cancel order that rests all the same is asked for until it has ended: that takes it out
+    stuck = order.intent.time_in_force is TimeInForce.IOC
+    if stuck or listed is None or listed.filled != order.filled_quantity:
         order = await refresh(desk, order)
     reason = await out_of_place(desk, order, now)
     if reason is not None:

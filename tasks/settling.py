@@ -13,7 +13,7 @@ from storage.journal import JournalOrder
 from tasks.placing import Desk, record, tell
 from trading.orders import RESTING, UNPROVEN
 from trading.types import OrderState, Side
-from workers.errors import Unproven
+from workers.errors import Ambiguous, Unproven
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,11 @@ async def settle(desk: Desk, order: JournalOrder) -> JournalOrder:
     if order.state is OrderState.SENDING:
         await journal.set_state(engine, order.id, OrderState.UNKNOWN, expected=OrderState.SENDING)
         order = await journal.get(engine, order.id)
-    placement = await desk.broker.find(order.intent.client_order_id, order.venue_order_id)
+    try:
+        placement = await desk.broker.find(order.intent.client_order_id, order.venue_order_id)
+    except Ambiguous as error:
+        await desk.notifier.ambiguous_order(order.intent, reason=str(error))
+        raise
     if placement is not None:
         after = await record(desk, order, placement)
         await tell(desk, after)

@@ -117,14 +117,14 @@ async def test_resting_orders_make_way_for_an_exit(house: House) -> None:
     hold(house, price=90_000)
     for number, side in enumerate((Side.BUY, Side.SELL)):
         intent = OrderIntent(f"rests-{side}", "upbit", BTC, side, Decimal(1), Decimal(80_000), "KRW", TimeInForce.GTC)
-        order = await orders.plan(house.engine, intent, origin=Origin(exit_id=await some_exit(house, f"KRW-{number}")))
+        order = await orders.plan(house.engine, intent, origin=Origin(exit_id=await some_exit(house)))
         await orders.claim(house.engine, order.id)
         await orders.record(house.engine, order.id, Placement(f"v{number}", OrderState.ACCEPTED))
     assert await guard(house) == {BTC: "sold_all"}
     assert await orders.resting(house.engine, "upbit", BTC) == []
 
 
-async def some_exit(house: House, _: str) -> Any:
+async def some_exit(house: House) -> Any:
     """An exit of the symbol that has ended, for orders that need an origin."""
     async with house.engine.begin() as connection:
         return await connection.scalar(
@@ -154,9 +154,15 @@ async def test_an_unproven_sell_is_never_followed_by_another(house: House) -> No
 
 async def test_a_halt_stops_an_exit_and_reducing_does_not(house: House) -> None:
     hold(house, price=90_000)
+    sell = OrderIntent("rests", "upbit", BTC, Side.SELL, Decimal(1), Decimal(120_000), "KRW", TimeInForce.GTC)
+    rests = await orders.plan(house.engine, sell, origin=Origin(exit_id=await some_exit(house)))
+    await orders.claim(house.engine, rests.id)
+    await orders.record(house.engine, rests.id, Placement("v-rests", OrderState.ACCEPTED))
     await trading_states.write(house.engine, TradingState(State.HALTED, "hands off", market="upbit"), by="test")
     assert await guard(house) == {BTC: "trading_state"}
     assert house.venue.sent == []
+    # what rests stays: nothing takes its place
+    assert len(await orders.resting(house.engine, "upbit", BTC)) == 1
     await trading_states.write(house.engine, TradingState(State.REDUCING, "losses", market="upbit"), by="test")
     assert await guard(house) == {BTC: "sold_all"}
 

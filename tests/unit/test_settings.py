@@ -83,6 +83,8 @@ LIVE = {
     "UPBIT_ACCESS_KEY": "a",
     "UPBIT_SECRET_KEY": "s",
     "KIS_ACCOUNT": "12345678-01",
+    "KIS_APP_KEY": "k",
+    "KIS_APP_SECRET": "s",
 }
 
 
@@ -103,6 +105,13 @@ def test_a_market_is_live_only_in_the_live_mode_and_with_an_account(
         monkeypatch.setenv(name, value)
     settings = load_settings()
     assert [market for market in MARKETS if settings.live(market)] == live
+
+
+def test_an_account_of_kis_needs_its_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (LIVE | {"KIS_APP_SECRET": ""}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match="KIS_ACCOUNT needs KIS_APP_KEY and KIS_APP_SECRET"):
+        load_settings()
 
 
 def test_live_trading_never_ignores_the_market_hours(monkeypatch: pytest.MonkeyPatch) -> None:
