@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from storage import portfolio, trading_states
 from tasks.desks import notifier_of
@@ -17,6 +17,7 @@ from workers.runtime import Runtime
 log = logging.getLogger(__name__)
 
 BY = "circuit breaker"
+LAST_MOMENT = timedelta(seconds=30)
 
 
 async def check_losses(runtime: Runtime, market: str, now: datetime) -> TradingState | None:
@@ -30,8 +31,12 @@ async def check_losses(runtime: Runtime, market: str, now: datetime) -> TradingS
     row = breaker(points, (), limits(runtime.settings), now, market=market, resumed_at=resumed_at)
     if row is None or not tightens(row, await trading_states.in_force(engine, now), now):
         return None
-    await trading_states.write(engine, row, by=BY)
+    if row.until is not None and row.until - now < LAST_MOMENT:
+        # it would be over before it is written
+        return None
     log.warning("%s: %s", market, row.reason)
-    instruments.risk_circuit_breaker.add(1, {"scope": market})
+    # told first: a crash in between tells it again, and the ledger knows it
     await notifier_of(runtime).circuit_breaker(row, at=now)
+    await trading_states.write(engine, row, by=BY)
+    instruments.risk_circuit_breaker.add(1, {"scope": market})
     return row

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from storage import pnl_reports, portfolio, trades
@@ -30,16 +32,22 @@ async def profit(self: Any, period: Period) -> Result:
     starts_at = last_ended(period, datetime.now(UTC))
     made = await pnl_reports.latest(runtime.engine, period)
     if made is not None and made.starts_at >= starts_at:
+        # a process that was started since shows it too
+        show(period, {row["currency"]: Decimal(row["realised"]) for row in made.body["currencies"]})
         return {"period": period, "starts_at": starts_at.isoformat(), "outcome": "made before"}
     report = await report_of(runtime, period, starts_at)
-    for of in report.currencies:
-        if of.currency == "KRW":
-            portfolio_profit_krw.set(float(of.realised), {"period": period})
+    show(period, {of.currency: of.realised for of in report.currencies})
     if report.currencies:
         # told before it is stored: a crash in between tells it again, and the ledger knows it
         await notifier_of(runtime).profit_report(report)
     await pnl_reports.store_once(runtime.engine, period, starts_at, asdict(report))
     return {"period": period, "starts_at": starts_at.isoformat(), "outcome": "made"}
+
+
+def show(period: Period, realised: Mapping[str, Decimal]) -> None:
+    """The seeds' gauge, which knows KRW only."""
+    if "KRW" in realised:
+        portfolio_profit_krw.set(float(realised["KRW"]), {"period": period})
 
 
 async def report_of(runtime: Runtime, period: Period, starts_at: datetime) -> ProfitReport:

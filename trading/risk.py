@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from decimal import ROUND_DOWN, Decimal
+from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -19,6 +19,9 @@ from trading.state import TradingState, allows
 from trading.strategy import SymbolStrategy
 from trading.ticks import check_quote
 from trading.types import Analysis, Clamp, Decision, Instrument, Position, Quote, Refusal, Side
+
+# off by more, a clock makes every age wrong that the limits look at, and a venue may take a request for a replay
+MAX_CLOCK_OFFSET = timedelta(seconds=2)
 
 
 class Purpose(StrEnum):
@@ -40,7 +43,8 @@ class Situation:
     `state` is the effective one. `cash` is free cash, `equity` cash and all positions of the account. `open_buys` is
     the value of buy orders of the symbol that may still fill; they are exposure already. `unproven` are the sides of
     orders of the symbol that are `sending` or `unknown`. `last_trade_at` and `trades_today` (KST day) count fills.
-    An exit needs no analysis.
+    `clock_offset` is by how much the venues' clocks are proven to be ahead of this machine's (below 0: behind), None
+    where nothing is proven. An exit needs no analysis.
     """
 
     purpose: Purpose
@@ -58,6 +62,7 @@ class Situation:
     last_trade_at: datetime | None = None
     trades_today: int = 0
     unproven: frozenset[Side] = frozenset()
+    clock_offset: timedelta | None = None
 
     @property
     def smallest(self) -> Decimal:
@@ -121,6 +126,18 @@ def trading_state(situation: Situation, _: Decimal) -> Refusal | None:
         return None
     until = f" until {situation.state.until.isoformat()}" if situation.state.until else ""
     return Refusal("trading_state", f"{situation.state.state}{until}: {situation.state.reason}")
+
+
+def clock(situation: Situation, _: Decimal) -> Refusal | None:
+    """This machine's clock must not be off the venues' by more than `MAX_CLOCK_OFFSET`."""
+    offset = situation.clock_offset
+    if offset is None or abs(offset) <= MAX_CLOCK_OFFSET:
+        return None
+    have, need = (Decimal(str(time.total_seconds())) for time in (abs(offset), MAX_CLOCK_OFFSET))
+    # rounded up, so that what is refused never reads like the limit itself
+    shown, way = have.quantize(Decimal("0.1"), ROUND_UP), "behind" if offset > timedelta(0) else "ahead of"
+    reason = f"this machine's clock is {shown:f} s {way} the venues'; correct it (timedatectl set-ntp true)"
+    return Refusal("clock", reason, have, need)
 
 
 def decision(situation: Situation, _: Decimal) -> Refusal | None:
@@ -253,6 +270,7 @@ _BUY = frozenset({Purpose.BUY})
 LIMITS: tuple[tuple[Limit, frozenset[Purpose]], ...] = (
     (enabled, _ALL),
     (trading_state, _ALL),
+    (clock, _BY_ANALYSIS),
     (decision, _BY_ANALYSIS),
     (confidence, _BY_ANALYSIS),
     (analysis_age, _BY_ANALYSIS),

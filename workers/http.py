@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any, Final, TypeAlias
@@ -27,6 +28,7 @@ from opentelemetry.trace import TracerProvider
 from yarl import URL
 
 from workers.calls import Call, bad_status, count_throttled, counted, not_json
+from workers.clock import ClockWatch
 from workers.errors import BadReply, Throttled, TimedOut, Unreachable, VenueError
 from workers.limits import Admission, Bucket, Limiter, bucket_of
 
@@ -52,11 +54,15 @@ _UNWRITABLE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class VenueHttp:
-    """What the venues' clients send with: the session, and the limiter in front of it, if there is one."""
+    """What the venues' clients send with: the session, and the limiter in front of it, if there is one.
+
+    `clock` hears every reply, errors too, and knows how far this machine's clock is off the venues'.
+    """
 
     session: aiohttp.ClientSession
     limiter: Limiter | None
     timeout_seconds: float
+    clock: ClockWatch = field(default_factory=ClockWatch)
 
     async def close(self) -> None:
         """Close the connections. The limiter's Redis is the caller's."""
@@ -132,10 +138,10 @@ async def request_json(
     status = 0
     try:
         if fail_closed:
-            _check_in_time(call)
+            check_in_time(call)
         with counted(call):
             sending = _Sending(call, admission.waited * 1000 if admission else 0.0)
-            status, raw = await _send(http.session, sending, method, url, params=params, headers=headers, body=body)
+            status, raw = await _send(http, sending, method, url, params=params, headers=headers, body=body)
             document = _decode(raw)
             error = judge(call, status, None if document is _NO_JSON else document)
             if error is not None:
@@ -169,13 +175,14 @@ def send_within(seconds: float) -> Iterator[None]:
         _latest.reset(token)
 
 
-def _check_in_time(call: Call) -> None:
+def check_in_time(what: object) -> None:
+    """Raise `Unreachable` where the time that `send_within` allows is over; asked right before an order goes out."""
     latest = _latest.get()
     if not latest:
         return
     late = time.monotonic() - latest.pop()
     if late > 0:
-        raise Unreachable(f"{call}: not sent, it was to go out {late:.1f} s earlier; was this process stopped?")
+        raise Unreachable(f"{what}: not sent, it was to go out {late:.1f} s earlier; was this process stopped?")
 
 
 async def _enter(http: VenueHttp, bucket: Bucket | None, call: Call, fail_closed: bool) -> Admission | None:
@@ -185,7 +192,7 @@ async def _enter(http: VenueHttp, bucket: Bucket | None, call: Call, fail_closed
 
 
 async def _send(
-    session: aiohttp.ClientSession,
+    http: VenueHttp,
     sending: _Sending,
     method: str,
     url: str,
@@ -194,10 +201,12 @@ async def _send(
     headers: Mapping[str, str] | None,
     body: Mapping[str, str] | None,
 ) -> tuple[int, bytes]:
+    session, sent = http.session, datetime.now(UTC)
     try:
         async with session.request(
             method, url, params=params, headers=headers, json=body, allow_redirects=False, trace_request_ctx=sending
         ) as response:
+            http.clock.hear(sending.call.service, response.headers, sent, datetime.now(UTC))
             return response.status, await response.read()
     except (TimeoutError, aiohttp.ClientError) as error:
         # from None: the messages of aiohttp hold the whole address

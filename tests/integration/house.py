@@ -29,6 +29,7 @@ from trading.types import (
     PriceRanges,
     Quote,
 )
+from workers.clock import ClockWatch
 from workers.ports import Absence
 
 NOW = datetime(2026, 11, 20, 3, 0, tzinfo=UTC)
@@ -106,6 +107,13 @@ STRATEGY = {"all": {"levels": 1, "min_interval": "0s", "max_position_share": "1"
 
 
 @dataclass
+class Replies:
+    """Where the clocks of the venues' replies are watched; none has come yet."""
+
+    clock: ClockWatch = field(default_factory=ClockWatch)
+
+
+@dataclass
 class House:
     """What `trade` needs of a runtime."""
 
@@ -113,6 +121,7 @@ class House:
     redis: Redis
     venue: Venue
     settings: Settings
+    http: Replies = field(default_factory=Replies)
 
     async def broker(self, _: str) -> Venue:
         return self.venue

@@ -131,7 +131,7 @@ def names(orders: Iterable[OpenOrder]) -> list[str | None]:
 
 
 def test_one_look_proves_that_there_is_no_paper_order(broker: PaperBroker) -> None:
-    assert broker.absence == Absence(looks=1, seconds=0.0)
+    assert broker.absence == Absence(looks=1, seconds=15.0)
 
 
 async def test_what_does_not_cross_rests_until_the_quote_reaches_it(broker: PaperBroker, venue: Venue) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from email.utils import format_datetime
 from pathlib import Path
 from typing import cast
 
@@ -300,3 +301,13 @@ async def test_a_broker_that_dies_leaves_the_order_sending_until_the_venue_is_as
     assert await states(house, analysed) == ["sending"]
     assert await go(house, silent, analysed) == "order_filled"
     assert await states(house, analysed) == ["not_created", "filled"]
+
+
+async def test_nothing_is_ordered_by_a_clock_that_is_wrong(house: House, silent: TradeNotifier) -> None:
+    sent = NOW - timedelta(milliseconds=20)
+    # the venue's reply is dated five seconds after it was received here
+    ahead = format_datetime(NOW + timedelta(seconds=5), usegmt=True)
+    for _ in range(3):
+        house.http.clock.hear("upbit", {"Date": ahead}, sent, NOW)
+    assert await go(house, silent, await stored(house)) == "clock"
+    assert house.venue.sent == []

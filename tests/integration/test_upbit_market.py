@@ -201,7 +201,7 @@ async def test_the_tick_at_a_price_is_the_one_upbit_named_for_its_band_else_the_
 
 async def test_rows_of_another_market_are_refused(session: aiohttp.ClientSession) -> None:
     async def answer(_: web.Request) -> web.Response:
-        return web.json_response([{"market": "KRW-ETH", "timestamp": 1, "trade_price": 1}])
+        return web.json_response([{"market": "KRW-ETH", "timestamp": 1_754_057_055_712, "trade_price": 1}])
 
     async with Stub(answer) as url:
         assert "answered rows of KRW-ETH" in str(await failure(UpbitMarket(session, url).quote(BTC)))

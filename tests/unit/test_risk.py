@@ -73,6 +73,7 @@ def test_the_limits_stand_in_their_documented_order() -> None:
     assert [limit.__name__ for limit, _ in LIMITS] == [
         "enabled",
         "trading_state",
+        "clock",
         "decision",
         "confidence",
         "analysis_age",
@@ -100,6 +101,8 @@ REDUCING = TradingState(State.REDUCING, "breaker", AHEAD)
         ("disabled", {"enabled": False}, {}),
         ("trading_state", {}, {"state": HALTED}),
         ("trading_state", {}, {"state": REDUCING}),
+        ("clock", {}, {"clock_offset": timedelta(seconds=2, microseconds=1)}),
+        ("clock", {}, {"clock_offset": timedelta(seconds=-3.1)}),
         ("no_analysis", {}, {"analysis": None}),
         ("decision", {}, {"analysis": analysis_of(Decision.HOLD)}),
         ("decision", {}, {"analysis": analysis_of(Decision.SELL)}),
@@ -131,6 +134,31 @@ def test_the_first_limit_in_the_row_gives_the_reason() -> None:
     everything = {"state": HALTED, "market_open": False, "cash": Decimal(0), "trades_today": 9}
     assert refused(situation(**everything)).rule == "trading_state"
     assert refused(situation(**(everything | {"state": ACTIVE}))).rule == "market_closed"
+
+
+@pytest.mark.parametrize("purpose", list(Purpose))
+@pytest.mark.parametrize("offset", [None, timedelta(0), timedelta(seconds=2), timedelta(seconds=-2)])
+def test_a_clock_that_is_right_enough_or_not_proven_wrong_stops_nothing(
+    purpose: Purpose, offset: timedelta | None
+) -> None:
+    assert approved(situation(purpose, clock_offset=offset)).value == 100_000
+
+
+@pytest.mark.parametrize("purpose", [Purpose.BUY, Purpose.SELL])
+def test_a_clock_that_is_off_is_refused_with_the_figure_and_the_cure(purpose: Purpose) -> None:
+    behind = refused(situation(purpose, clock_offset=timedelta(seconds=3.01)))
+    assert behind == Refusal(
+        "clock",
+        "this machine's clock is 3.1 s behind the venues'; correct it (timedatectl set-ntp true)",
+        Decimal("3.01"),
+        Decimal(2),
+    )
+    ahead = refused(situation(purpose, clock_offset=timedelta(minutes=-20)))
+    assert (ahead.have, "is 1200.0 s ahead of the venues'" in ahead.reason) == (Decimal(1200), True)
+
+
+def test_a_clock_that_is_off_keeps_no_exit_from_leaving() -> None:
+    assert approved(situation(Purpose.EXIT, clock_offset=timedelta(hours=-1)))
 
 
 def test_too_little_cash_is_its_own_outcome_with_balance_and_need() -> None:

@@ -27,6 +27,7 @@ from trading.types import (
     TimeInForce,
 )
 from workers.errors import VenueError
+from workers.http import check_in_time
 from workers.paper import ledger, rules
 from workers.paper.matching import at_once, execution, matches, opposite_price
 from workers.ports import Absence
@@ -53,7 +54,8 @@ class PaperBroker:
     trade with one another, and none ends with a session.
     """
 
-    absence = Absence(looks=1, seconds=0.0)
+    # longer than an order may take from its claim to here, so that what is called absent cannot come any more
+    absence = Absence(looks=1, seconds=15.0)
 
     def __init__(
         self,
@@ -119,6 +121,7 @@ class PaperBroker:
                 # no order at all: the tables hold none of such a quantity, and asking again gives the same answer
                 return Placement(None, OrderState.REJECTED, reason=reason)
             if known is None:
+                check_in_time(f"paper {self.market} order {intent.symbol}")
                 await self._take(connection, intent, instrument, quote)
                 known = await ledger.find_order(connection, intent.client_order_id)
         if known is None:
