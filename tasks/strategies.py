@@ -13,6 +13,7 @@ from trading.breaker import LossLimits, loss_limits
 from trading.strategy import BadStrategy, SymbolStrategy, strategy
 
 SECTIONS = ("all", "account", "markets")
+AMOUNTS = frozenset({"level_value", "level_quantity"})
 
 
 @lru_cache(maxsize=256)
@@ -22,19 +23,25 @@ def strategy_of(settings: Settings, market: str, symbol: str, currency: str) -> 
     Raises `BadStrategy`, one line that names the setting and the file.
     """
     file = read(settings.strategy_file)
-    own = {**file.get("all", {}), **file.get("markets", {}).get(market, {}).get(symbol, {})}
+    wide, narrow = file.get("all", {}), file.get("markets", {}).get(market, {}).get(symbol, {})
+    # an amount of one kind takes the place of a wider one of the other
+    kept = {name: value for name, value in wide.items() if not (name in AMOUNTS and AMOUNTS & set(narrow))}
+    own = {**kept, **narrow}
     values: dict[str, object] = {"min_confidence": settings.min_confidence, **own}
-    if "level_value" not in own and "level_quantity" not in own:
+    if not AMOUNTS & set(own):
         values["level_value"] = settings.order_value(currency)
     try:
         return strategy(settings.strategy_profile, values)
     except BadStrategy as error:
-        raise BadStrategy(f"strategy of {market} {symbol}: {error}") from None
+        raise BadStrategy(f"{_source(settings)}: strategy of {market} {symbol}: {error}") from None
 
 
 def limits(settings: Settings) -> LossLimits:
     """The loss limits of every account. Raises `BadStrategy`."""
-    return loss_limits(settings.strategy_profile, read(settings.strategy_file).get("account"))
+    try:
+        return loss_limits(settings.strategy_profile, read(settings.strategy_file).get("account"))
+    except BadStrategy as error:
+        raise BadStrategy(f"{_source(settings)}: account: {error}") from None
 
 
 def check(settings: Settings) -> None:
@@ -64,8 +71,8 @@ def read(path: str) -> Mapping[str, Any]:
     if not path:
         return {}
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_each_once)
+    except (OSError, ValueError, RecursionError) as error:
         raise BadStrategy(f"STRATEGY_FILE {path}: cannot be read as JSON: {error}") from None
     if not isinstance(content, dict) or not set(content) <= set(SECTIONS):
         raise BadStrategy(f"STRATEGY_FILE {path}: must be an object with no other keys than {', '.join(SECTIONS)}")
@@ -79,3 +86,18 @@ def read(path: str) -> Mapping[str, Any]:
     if unknown:
         raise BadStrategy(f"STRATEGY_FILE {path}: unknown market {min(unknown)}: use one of {', '.join(MARKETS)}")
     return content
+
+
+def _source(settings: Settings) -> str:
+    """Where a setting of a strategy comes from."""
+    profile = f"STRATEGY_PROFILE {settings.strategy_profile}"
+    return f"STRATEGY_FILE {settings.strategy_file}" if settings.strategy_file else profile
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; a name that comes twice would silently lose its first settings."""
+    known = dict(pairs)
+    if len(known) != len(pairs):
+        twice = next(name for name, _ in pairs if sum(name == other for other, _ in pairs) > 1)
+        raise ValueError(f"{twice!r} is there twice")
+    return known

@@ -184,7 +184,6 @@ def test_a_setting_that_makes_no_sense_is_one_line_with_its_name_and_cure(
     assert cure in line
 
 
-@pytest.mark.xfail(strict=True, reason="the line names the symbol and the setting, not the file")
 @pytest.mark.parametrize("content", [content for content, _, _ in NONSENSE])
 def test_a_setting_that_makes_no_sense_is_told_with_its_file(written: Write, content: dict[str, Any]) -> None:
     path = written(content)
@@ -199,3 +198,15 @@ def test_the_last_symbol_of_every_market_is_read_at_start(written: Write, market
 
 def test_an_unknown_profile_lists_those_there_are() -> None:
     assert "conservative, base, aggressive" in fault("", strategy_profile="reckless")
+
+
+def test_a_symbols_own_amount_takes_the_place_of_a_wider_one_of_the_other_kind(written: Write) -> None:
+    path = written({"all": {"level_value": 50_000}, "markets": {"kis": {"005930": {"level_quantity": 3}}}})
+    own = strategies.strategy_of(settings(strategy_file=path), "kis", "005930", "KRW")
+    assert (own.level_value, own.level_quantity) == (None, Decimal(3))
+
+
+def test_a_name_that_comes_twice_is_refused_not_overwritten(tmp_path: Path) -> None:
+    file = tmp_path / "twice.json"
+    file.write_text('{"all": {"enabled": false}, "all": {"levels": 2}}', encoding="utf-8")
+    assert "'all' is there twice" in fault(str(file))
