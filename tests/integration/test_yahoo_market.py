@@ -308,6 +308,7 @@ async def test_the_caches_of_yfinance_are_private_to_the_process(sandbox: Sandbo
 
 
 class Settings:
+    us_second_source = False
     upbit_base_url = kis_base_url = yahoo_base_url = "http://127.0.0.1:9"
     http_timeout_seconds = 1.0
 
