@@ -79,7 +79,8 @@ class Fault:
     def matches(self, service: str, path: str, subjects: Sequence[str]) -> bool:
         if service != self.service or self.left == 0 or (self.path is not None and self.path not in path):
             return False
-        if any(wanted is not None and wanted not in subjects for wanted in (self.symbol, self.chat_id)):
+        # what is asked of many symbols at once is no request of one of them
+        if any(wanted is not None and [wanted] != list(subjects) for wanted in (self.symbol, self.chat_id)):
             return False
         if path != _EXACTLY.get((service, self.kind), path):
             return False

@@ -259,6 +259,11 @@ CALLS = (
         lambda venue: quote(venue.upbit(), BTC),
     ),
     Call(
+        "upbit-tickers", (UpbitClient, "tickers"), ("GET", "/upbit/v1/ticker"), "market trade_price timestamp",
+        lambda venue: UpbitClient(venue.http, f"{venue.base}/upbit").tickers([BTC, "KRW-ETH"]),
+        lambda rows: unique(rows, "market"),
+    ),
+    Call(
         "upbit-orderbook", (UpbitClient, "orderbook"), ("GET", "/upbit/v1/orderbook"),
         "market timestamp orderbook_units ask_price bid_price ask_size bid_size",
         lambda venue: quote(venue.upbit(), BTC),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,6 +24,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 
 from sandbox.server import Sandbox
+from sandbox.ticks import tick_size
 from telemetry import instruments
 from trading.candles import check
 from trading.errors import BadCandles
@@ -153,6 +155,36 @@ async def test_a_quote_has_the_best_of_the_book_and_the_venues_own_tick(upbit: U
     # the tick size is kept for an hour, price and book are not kept
     assert requests(sandbox)["/v1/orderbook/instruments"] == 1
     assert requests(sandbox)["/v1/ticker"] == requests(sandbox)["/v1/orderbook"] == 2
+
+
+async def test_the_ticks_of_all_listed_markets_are_asked_for_at_once(upbit: UpbitMarket, sandbox: Sandbox) -> None:
+    symbols = sandbox.book.symbols("upbit")
+    for symbol in symbols:
+        await upbit.instrument(symbol)
+    quotes = await asyncio.gather(*(upbit.quote(symbol) for symbol in symbols))
+    asked = requests(sandbox)
+    assert asked["/v1/orderbook/instruments"] == 1
+    assert asked["/v1/ticker"] == len(symbols) + 1
+    assert all(quote.tick_size == tick_size("upbit", quote.price) for quote in quotes)
+
+
+async def test_one_spoilt_market_leaves_the_others_their_ticks(session: aiohttp.ClientSession) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        path, markets = request.path.rpartition("/")[2], request.query.get("markets", "")
+        asked.append((path, markets))
+        if path == "all":
+            return web.json_response([{"market": name, "korean_name": "-"} for name in (BTC, "KRW-GONE", "BTC-ETH")])
+        if path == "instruments" and "KRW-GONE" in markets:
+            return web.json_response({"error": {"name": 404, "message": "Code not found"}}, status=404)
+        row: dict[str, Any] = {"market": markets, "timestamp": 1_754_057_055_712, "trade_price": 1400}
+        return web.json_response([row | {"orderbook_units": [], "tick_size": "0.5"}])
+
+    asked: list[tuple[str, str]] = []
+    async with Stub(answer) as url:
+        market = UpbitMarket(session, url)
+        await market.instrument(BTC)
+        assert (await market.quote(BTC)).tick_size == (await market.quote(BTC)).tick_size == Decimal("0.5")
+    assert [markets for path, markets in asked if path == "instruments"] == [f"{BTC},KRW-GONE", BTC]
 
 
 async def test_without_a_tick_of_the_venue_the_table_is_used(session: aiohttp.ClientSession) -> None:

@@ -33,7 +33,7 @@ REDIS_SECONDS = 1.0
 REDIS_AGAIN_SECONDS = 2.0
 MICROSECONDS = 1_000_000
 # How fast a venue can answer is known after so many windows; until then all of a request's time counts as delay.
-WINDOWS_TO_LEARN = 2
+WINDOWS_TO_LEARN = 1
 # ... and forgotten by so much per request, should the way there become longer for good.
 FORGET = 1.01
 

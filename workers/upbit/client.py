@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from workers.calls import Call, start_counting
@@ -37,15 +37,23 @@ class UpbitClient:
         """The last trade."""
         return await self._one(Ticker, "ticker", "ticker", symbol)
 
+    async def tickers(self, symbols: Collection[str]) -> list[Ticker]:
+        """The last trades of any number of markets in one request."""
+        call = Call(SERVICE, "ticker")
+        document = await self._get(call, "ticker", {"markets": ",".join(sorted(symbols))})
+        rows = [row for row in parse_list(Ticker, document, call) if row.market in symbols]
+        return each_once(rows, lambda row: row.market, call)
+
     async def orderbook(self, symbol: str) -> Orderbook:
         """The book, best level first."""
         return await self._one(Orderbook, "orderbook", "orderbook", symbol)
 
-    async def orderbook_instruments(self, symbol: str) -> list[OrderbookInstrument]:
-        """The tick size of one market; an empty list where the venue names none."""
-        call = Call(SERVICE, "orderbook_instruments", symbol)
-        document = await self._get(call, "orderbook/instruments", {"markets": symbol})
-        rows = [row for row in parse_list(OrderbookInstrument, document, call) if row.market == symbol]
+    async def orderbook_instruments(self, symbols: Collection[str]) -> list[OrderbookInstrument]:
+        """The tick sizes of any number of markets in one request, without those for which the venue names none."""
+        asked = sorted(symbols)
+        call = Call(SERVICE, "orderbook_instruments", asked[0] if len(asked) == 1 else "")
+        document = await self._get(call, "orderbook/instruments", {"markets": ",".join(asked)})
+        rows = [row for row in parse_list(OrderbookInstrument, document, call) if row.market in symbols]
         return each_once(rows, lambda row: row.market, call)
 
     async def market_all(self) -> list[Listing]:

@@ -14,14 +14,13 @@ from workers.dated import in_force, load
 from workers.errors import NoData, UnknownSymbol
 from workers.http import VenueHttp
 from workers.upbit.client import SERVICE, UpbitClient
-from workers.upbit.ticks import band_start, krw_tick
+from workers.upbit.named_ticks import NamedTicks
 from workers.upbit.wire import CandleRow
 from workers.wire import in_order
 
 LISTINGS_SECONDS = 24 * 3600.0
 # A symbol that is missing in the list may have been listed since: ask again, but not for every mistake.
 LISTINGS_RECHECK_SECONDS = 60.0
-TICKS_SECONDS = 3600.0
 QUANTITY_STEP = Decimal("0.00000001")
 KRW_MARKET = re.compile(r"KRW-[A-Z0-9]{1,20}")
 
@@ -37,8 +36,7 @@ class UpbitMarket:
         self._names: dict[str, str] = {}
         self._names_at = float("-inf")
         self._names_lock = asyncio.Lock()
-        # by symbol and the start of the price band they hold in
-        self._ticks: dict[tuple[str, Decimal], tuple[float, Decimal | None]] = {}
+        self._ticks = NamedTicks(self._client)
 
     async def instrument(self, symbol: str) -> Instrument:
         """What the symbol is, from the list of markets, which is kept for a day. Raises `UnknownSymbol`."""
@@ -82,7 +80,7 @@ class UpbitMarket:
             # one side of a thin book can be empty
             bid=best.bid_price if best and best.bid_price else price,
             ask=best.ask_price if best and best.ask_price else price,
-            tick_size=await self._tick(symbol, price),
+            tick_size=await self._ticks.read(symbol, price, self._listed()),
             at=datetime.fromtimestamp(book.timestamp / 1000, UTC),
             # no size stands for a price that is not in the book
             bid_size=best.bid_size if best and best.bid_price else None,
@@ -92,12 +90,13 @@ class UpbitMarket:
     def tick_size(self, instrument: Instrument, price: Decimal) -> Decimal:
         """The price step at `price`: what Upbit last named for the band `price` lies in, else that of the table in
         force today. Upbit names only the step at the last trade, so other bands go by the table."""
-        today = datetime.now(UTC).date()
-        _, named = self._ticks.get((instrument.symbol, band_start(price, today)), (0.0, None))
-        return named or krw_tick(price, today)
+        return self._ticks.at(instrument.symbol, price)
 
     async def close(self) -> None:
         """Nothing: the session belongs to the caller."""
+
+    def _listed(self) -> list[str]:
+        return [name for name in self._names if KRW_MARKET.fullmatch(name)]
 
     async def _name(self, symbol: str) -> str:
         async with self._names_lock:
@@ -111,16 +110,6 @@ class UpbitMarket:
             raise UnknownSymbol(
                 f"upbit market_all {symbol}: Upbit does not list {symbol}; correct UPBIT_SYMBOLS"
             ) from None
-
-    async def _tick(self, symbol: str, price: Decimal) -> Decimal:
-        today = datetime.now(UTC).date()
-        key = (symbol, band_start(price, today))
-        read_at, tick = self._ticks.get(key, (float("-inf"), None))
-        if time.monotonic() - read_at > TICKS_SECONDS:
-            rows = await self._client.orderbook_instruments(symbol)
-            tick = next((row.tick_size for row in rows if row.tick_size), None)
-            self._ticks[key] = (time.monotonic(), tick)
-        return tick or krw_tick(price, today)
 
 
 def _check(symbol: str) -> None:
