@@ -42,6 +42,9 @@ class UpbitClient:
         call = Call(SERVICE, "ticker")
         document = await self._get(call, "ticker", {"markets": ",".join(sorted(symbols))})
         rows = [row for row in parse_list(Ticker, document, call) if row.market in symbols]
+        for row in rows:
+            if not (row.trade_price.is_finite() and row.trade_price > 0):
+                raise BadReply(f"{call}: the price of {row.market} is {row.trade_price}; it is tried again later")
         return each_once(rows, lambda row: row.market, call)
 
     async def orderbook(self, symbol: str) -> Orderbook:

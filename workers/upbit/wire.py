@@ -55,7 +55,7 @@ class OrderbookInstrument(Wire):
     """One row of `/v1/orderbook/instruments`, whose values are strings."""
 
     market: str
-    tick_size: Number | None = None
+    tick_size: Size | None = None
 
 
 class Listing(Wire):
