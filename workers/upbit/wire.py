@@ -5,13 +5,21 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from workers.wire import Number, UtcTime, Wire
 
 # of the years 2000 to 2100
 Milliseconds = Annotated[int, Field(ge=946_684_800_000, lt=4_133_980_800_000)]
-Size = Annotated[Decimal, Field(allow_inf_nan=False, ge=0)]
+
+
+def _not_negative(value: Decimal) -> Decimal:
+    if not (value.is_finite() and value >= 0):
+        raise ValueError("is not 0 or more")
+    return value
+
+
+Size = Annotated[Number, AfterValidator(_not_negative)]
 
 
 class CandleRow(Wire):
