@@ -79,6 +79,20 @@ class Settings(BaseSettings):
     error_duplicate_window: int = Field(300, ge=1)
     notify_language: Literal["ko", "en"] = "ko"
 
+    # what happens when nobody is left to report
+    alert_spool_dir: str = ""
+    worker_silent_seconds: int = Field(120, ge=10)
+    beat_silent_seconds: int = Field(60, ge=10)
+    dead_man_ping_url: SecretStr = SecretStr("")
+    watchdog_seconds: float = Field(60.0, ge=1)
+
+    # the API
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(8000, ge=0, le=65535)
+    api_read_token: SecretStr = SecretStr("")
+    api_operate_token: SecretStr = SecretStr("")
+    api_requests_per_minute: int = Field(120, ge=1)
+
     # telemetry
     otel_service_name: str = "autotrader"
     otel_environment: str = "development"
@@ -88,8 +102,10 @@ class Settings(BaseSettings):
     signoz_endpoint: str = ""
     signoz_insecure: bool = True
     signoz_url: str = ""
+    signoz_api_key: SecretStr = SecretStr("")
     flower_url: str = ""
     prometheus_port: int = Field(0, ge=0, le=65535)
+    prometheus_host: str = "127.0.0.1"
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 

@@ -110,6 +110,15 @@ venue_throttled = _counter(
     "service", "group", "reason",
 )  # fmt: skip
 
+data_age = _gauge(
+    "autotrader.data.age", "Age of the newest quote of a market when it was last used", "market", unit="s"
+)
+credential_expiry = _gauge(
+    "autotrader.credentials.expiry", "Unix time at which a key or token of a venue ends", "service", "credential",
+    unit="s",
+)  # fmt: skip
+clock_offset = _gauge("autotrader.clock.offset", "This machine's clock less the venue's", "service", unit="s")
+
 # scheduled jobs
 job_success = _counter("scheduler_job_success_total", "Scheduled jobs that ended well", "job_name")
 job_failure = _counter("scheduler_job_failure_total", "Scheduled jobs that failed", "job_name")
@@ -156,17 +165,40 @@ task_failed = _counter("celery.task.failed", "Tasks that failed", "task", "error
 task_retried = _counter("celery.task.retried", "Tasks that asked for another try", "task")
 task_revoked = _counter("celery.task.revoked", "Tasks revoked or expired before they ran", "task", "reason")
 task_rejected = _counter("celery.task.rejected", "Messages the worker rejected or did not know", "reason")
+task_deadline = _counter("celery.task.deadline_exceeded", "Tasks cancelled at their deadline", "task")
+task_redelivered = _counter(
+    "celery.task.redelivered", "Tasks that run once more, because a worker was lost while it had them", "task"
+)
+task_publish_failed = _counter("celery.task.publish_failed", "Tasks that could not be sent to the broker", "task")
 task_runtime = _histogram("celery.task.runtime", "Time in the task", "task", "state", unit="s", bounds=SECONDS)
 task_queue_wait = _histogram(
     "celery.task.queue_wait", "Time from publish (or ETA) to start", "task", "queue", unit="s", bounds=SECONDS
 )
 worker_active = _gauge("celery.worker.active", "Tasks running in this worker", "worker")
+worker_prefetched = _gauge("celery.worker.prefetched", "Tasks this worker has taken and not yet begun", "worker")
 worker_pool_size = _gauge("celery.worker.pool_size", "Threads of the pool", "worker")
 worker_heartbeat = _gauge("celery.worker.last_heartbeat", "Unix time of the last heartbeat", "worker", unit="s")
 flower_executing = _gauge(
     "flower_worker_number_of_currently_executing_tasks", "Same as celery.worker.active, by Flower's name", "worker"
 )
 loop_lag = _histogram("autotrader.loop.lag", "How late the event loop ran a timer", "process", unit="s", bounds=SECONDS)
+
+loop_stalled = _gauge("autotrader.loop.stalled", "Time since the event loop last ran", "process", unit="s")
+process_cpu = _counter("process.cpu.time", "Processor time of this process, user and system", unit="s")
+process_memory = _gauge("process.memory.usage", "Resident memory of this process", unit="By")
+dependency_up = _gauge(
+    "autotrader.dependency.up", "1 while this process can use it: redis or postgresql", "process", "dependency"
+)
+export_failures = _counter(
+    "autotrader.telemetry.export_failures", "Exports of traces, metrics or logs that did not arrive", "signal"
+)
+
+# the queues, watched by the notifier
+queue_length = _gauge("celery.queue.length", "Messages waiting in a queue, all priorities", "queue")
+queue_unacked = _gauge("celery.queue.unacked", "Messages taken by a worker and not acknowledged", "queue")
+queue_oldest_age = _gauge(
+    "celery.queue.oldest_age", "Time since the oldest waiting message was published, 0 without one", "queue", unit="s"
+)
 
 # the beat
 beat_last_tick = _gauge("celery.beat.last_tick", "Unix time of the last tick of the beat", unit="s")
@@ -176,3 +208,23 @@ beat_entry_last_sent = _gauge("celery.beat.entry.last_sent", "Unix time an entry
 alerts_recorded = _counter("autotrader.alerts.recorded", "Occurrences written to the alert queue", "kind", "result")
 alerts_sent = _counter("autotrader.alerts.sent", "Messages to Telegram by result", "kind", "result")
 alert_queue_depth = _gauge("autotrader.alerts.queue_depth", "Alerts waiting to be sent")
+alert_oldest_age = _gauge(
+    "autotrader.alerts.oldest_age", "Time since the oldest alert that waits was recorded, 0 without one", unit="s"
+)
+alerts_collapsed = _counter(
+    "autotrader.alerts.collapsed", "Occurrences shown by a count or a digest, not by a message of their own", "kind"
+)
+alerts_dead = _gauge("autotrader.alerts.dead", "Alerts given up and kept as dead letters")
+alerts_spooled = _gauge("autotrader.alerts.spooled", "Alerts written to disk on this host while Redis was away")
+
+# the API
+http_requests = _counter("http.server.requests", "HTTP requests answered", "method", "route", "status_code")
+http_errors = _counter("http.server.errors", "HTTP requests that ended in an error", "method", "route", "error_type")
+http_duration = _histogram(
+    "http.server.request.duration", "Time of one HTTP request",
+    "method", "route", "status_code", unit="ms", bounds=MILLISECONDS,
+)  # fmt: skip
+http_seconds = _histogram(
+    "http_request_duration_seconds", "Time of one HTTP request, by the name of the API alert",
+    "method", "endpoint", unit="s", bounds=SECONDS,
+)  # fmt: skip
