@@ -64,6 +64,15 @@ class Settings(BaseSettings):
     yahoo_base_url: str = ""
     http_timeout_seconds: float = Field(10.0, gt=0, le=30)
 
+    # the analyst
+    analyst: Literal["rules", "llm"] = "rules"
+    llm_models: Symbols = ("gemini-2.5-pro", "gemini-2.5-flash", "gemini-2.0-flash")
+    google_api_keys: SecretStr = SecretStr("")
+    gemini_base_url: str = ""
+    llm_timeout_seconds: float = Field(30.0, gt=0, le=300)
+    llm_deadline_seconds: float = Field(60.0, gt=0, le=500)
+    llm_budget_usd_per_day: Decimal = Field(Decimal(5), ge=0)
+
     # deadlines; the visibility timeout is a little over the longest of them
     analyze_deadline_seconds: float = Field(90.0, gt=0, le=600)
     sweep_deadline_seconds: float = Field(30.0, gt=0, le=600)
@@ -109,7 +118,7 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
-    @field_validator("upbit_symbols", "kis_symbols", "yfinance_symbols", mode="before")
+    @field_validator("upbit_symbols", "kis_symbols", "yfinance_symbols", "llm_models", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -137,7 +146,9 @@ class Settings(BaseSettings):
             raise ValueError("must start with postgresql+asyncpg://, for example postgresql+asyncpg://user@host/db")
         return value
 
-    @field_validator("upbit_base_url", "kis_base_url", "telegram_base_url", "yahoo_base_url", mode="after")
+    @field_validator(
+        "upbit_base_url", "kis_base_url", "telegram_base_url", "yahoo_base_url", "gemini_base_url", mode="after"
+    )
     @classmethod
     def _http(cls, value: str) -> str:
         if value and not value.startswith(("http://", "https://")):
@@ -154,11 +165,25 @@ class Settings(BaseSettings):
             )
         if bool(self.upbit_access_key.get_secret_value()) != bool(self.upbit_secret_key.get_secret_value()):
             raise ValueError("UPBIT_ACCESS_KEY and UPBIT_SECRET_KEY go together; set both or neither")
+        if self.analyst == "llm":
+            self._check_llm()
         if self.trading_mode == "live":
             self._check_live()
         if self.telegram_enabled and self.telegram_token.get_secret_value() and not self.telegram_chat_id:
             raise ValueError("TELEGRAM_CHAT_ID is missing; set it, or set TELEGRAM_ENABLED=false")
         return self
+
+    def _check_llm(self) -> None:
+        if not self.llm_models:
+            raise ValueError("ANALYST=llm needs LLM_MODELS, for example gemini-2.5-flash")
+        needs_key = any(":" not in name or name.startswith("google:") for name in self.llm_models)
+        if needs_key and not self.google_keys:
+            raise ValueError("ANALYST=llm needs GOOGLE_API_KEYS (comma-separated) for Gemini, or ANALYST=rules")
+        if self.llm_deadline_seconds >= self.analyze_deadline_seconds:
+            raise ValueError(
+                f"LLM_DEADLINE_SECONDS ({self.llm_deadline_seconds:g}) must be less than ANALYZE_DEADLINE_SECONDS "
+                f"({self.analyze_deadline_seconds:g}), or an analysis would end before its models do"
+            )
 
     def _check_live(self) -> None:
         if self.ignore_market_hours:
@@ -191,6 +216,11 @@ class Settings(BaseSettings):
         secret = self.upbit_access_key if market == "upbit" else self.kis_account
         environment = "" if market == "upbit" else f"{self.kis_environment}:"
         return f"live:{environment}{hashlib.sha256(secret.get_secret_value().encode()).hexdigest()[:12]}"
+
+    @property
+    def google_keys(self) -> tuple[str, ...]:
+        """The keys for Gemini, in turn; the setting has them separated by commas."""
+        return tuple(key.strip() for key in self.google_api_keys.get_secret_value().split(",") if key.strip())
 
     @property
     def broker_url(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
-SERVICES = ("upbit", "kis", "yahoo", "telegram", "otlp")
+SERVICES = ("upbit", "kis", "yahoo", "gemini", "telegram", "otlp")
 KINDS = ("hang", "slow", "error", "throttle", "html", "close", "candles", "token", "order", "cancel")
 VARIANTS = ("nan", "zero", "negative", "few")
 FEW = 3

@@ -13,6 +13,7 @@ from aiohttp import web
 from sandbox.candles import MARKETS, CandleBook, load_recorded
 from sandbox.control import Control, Received, RequestLog
 from sandbox.faults import SERVICES, FaultBoard, carry_out
+from sandbox.gemini import Gemini
 from sandbox.limits import Limits
 from sandbox.otlp import Collector
 from sandbox.page import render
@@ -33,7 +34,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Sandbox:
-    """Upbit, KIS, Yahoo, Telegram and an OTLP collector on one port of 127.0.0.1.
+    """Upbit, KIS, Yahoo, Gemini, Telegram and an OTLP collector on one port of 127.0.0.1.
 
     With `candles` it serves the recorded candles of that folder, else candles simulated from `seed`.
     `log` is a file that gets one JSON line per request; `telegram_token` is the only one accepted, if given.
@@ -60,10 +61,12 @@ class Sandbox:
         self.upbit = Upbit(self.book)
         kis = Kis(self.book)
         self._kis_accounts = KisAccounts(kis, self.book)
-        self._services: dict[str, Upbit | Kis | Yahoo | Telegram | Collector] = {
+        self.gemini = Gemini()
+        self._services: dict[str, Upbit | Kis | Yahoo | Gemini | Telegram | Collector] = {
             "upbit": self.upbit,
             "kis": kis,
             "yahoo": Yahoo(self.book),
+            "gemini": self.gemini,
             "telegram": self.telegram,
             "otlp": self.collector,
         }
@@ -78,6 +81,7 @@ class Sandbox:
         app = web.Application(client_max_size=LARGEST_BODY, middlewares=[self._gate])
         app.add_routes([web.get("/", self._page), *self._control.routes("/control")])
         app.add_routes(self.upbit.exchange.control_routes("/control/upbit"))
+        app.add_routes(self.gemini.control_routes("/control/gemini"))
         for name, service in self._services.items():
             app.add_routes(service.routes(f"/{name}"))
         app.add_routes(self._kis_accounts.routes("/kis", "/control/kis"))
