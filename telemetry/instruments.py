@@ -6,7 +6,7 @@ recorded then goes nowhere. Attributes are closed sets: no task id, exception te
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal
@@ -52,24 +52,61 @@ def _histogram(name: str, description: str, *attributes: str, unit: str, bounds:
     return _METER.create_histogram(name, unit, description, explicit_bucket_boundaries_advisory=bounds)
 
 
-class Gauge:
+class Observed:
+    """A value per attribute set that is looked up at every export."""
+
+    def __init__(self) -> None:
+        self._values: dict[tuple[tuple[str, str], ...], float | Callable[[], float]] = {}
+
+    def observe(self, read: Callable[[], float], attributes: Mapping[str, str] | None = None) -> None:
+        """Ask `read`, from any thread, at every export."""
+        self._values[_key(attributes)] = read
+
+    def forget(self, attributes: Mapping[str, str] | None = None) -> None:
+        """Report nothing more for this attribute set; without one, for none."""
+        if attributes is None:
+            self._values.clear()
+        else:
+            self._values.pop(_key(attributes), None)
+
+    def _observations(self, _: CallbackOptions) -> Iterable[Observation]:
+        return [
+            Observation(value() if callable(value) else value, dict(key)) for key, value in list(self._values.items())
+        ]
+
+
+class Gauge(Observed):
     """A value per attribute set, reported at every export until it is set anew."""
 
     def __init__(self, name: str, description: str, attributes: Sequence[str], unit: str) -> None:
+        super().__init__()
         _declare("gauge", name, unit, description, attributes)
-        self._values: dict[tuple[tuple[str, str], ...], float] = {}
-        _METER.create_observable_gauge(name, [self._observe], unit, description)
+        _METER.create_observable_gauge(name, [self._observations], unit, description)
 
     def set(self, value: float, attributes: Mapping[str, str] | None = None) -> None:
         """Remember `value` for this attribute set."""
-        self._values[tuple(sorted((attributes or {}).items()))] = value
+        self._values[_key(attributes)] = value
 
-    def _observe(self, _: CallbackOptions) -> Iterable[Observation]:
-        return [Observation(value, dict(key)) for key, value in list(self._values.items())]
+
+class ObservedCounter(Observed):
+    """A sum that something else keeps."""
+
+    def __init__(self, name: str, description: str, attributes: Sequence[str], unit: str) -> None:
+        super().__init__()
+        _declare("counter", name, unit, description, attributes)
+        _METER.create_observable_counter(name, [self._observations], unit, description)
+
+
+def _key(attributes: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((attributes or {}).items()))
 
 
 def _gauge(name: str, description: str, *attributes: str, unit: str = "1") -> Gauge:
     return Gauge(name, description, attributes, unit)
+
+
+def _observed_counter(name: str, description: str, *attributes: str, unit: str = "1") -> ObservedCounter:
+    return ObservedCounter(name, description, attributes, unit)
 
 
 def start_at_zero(counter: metrics.Counter, **values: Iterable[str]) -> None:
@@ -89,6 +126,15 @@ analysis_duration = _histogram(
 )  # fmt: skip
 ai_decisions = _counter("ai_decision_total", "Decisions of the analyst", "symbol", "decision")
 ai_rejections = _counter("ai_validation_rejected_total", "Analyses the validator made a HOLD", "rule")
+
+# language models, one per attempt
+llm_calls = _counter("autotrader.llm.calls", "Questions to a language model by what came of them", "model", "outcome")
+llm_duration = _histogram(
+    "autotrader.llm.duration", "Time of one question to a language model", "model", "outcome", unit="s", bounds=SECONDS
+)
+llm_tokens = _counter("autotrader.llm.tokens", "Tokens sent to and received from language models", "model", "type")
+llm_cost = _counter("autotrader.llm.cost", "What language models cost, by their list prices", "model", unit="USD")
+llm_budget_left = _gauge("autotrader.llm.budget_left", "What is left of today's budget for models", unit="USD")
 
 # calls to venues, one per HTTP request
 api_calls = _counter("api.calls", "HTTP requests to a venue", "service", "operation", "status")
@@ -184,7 +230,7 @@ flower_executing = _gauge(
 loop_lag = _histogram("autotrader.loop.lag", "How late the event loop ran a timer", "process", unit="s", bounds=SECONDS)
 
 loop_stalled = _gauge("autotrader.loop.stalled", "Time since the event loop last ran", "process", unit="s")
-process_cpu = _counter("process.cpu.time", "Processor time of this process, user and system", unit="s")
+process_cpu = _observed_counter("process.cpu.time", "Processor time of this process, user and system", unit="s")
 process_memory = _gauge("process.memory.usage", "Resident memory of this process", unit="By")
 dependency_up = _gauge(
     "autotrader.dependency.up", "1 while this process can use it: redis or postgresql", "process", "dependency"
@@ -203,6 +249,7 @@ queue_oldest_age = _gauge(
 # the beat
 beat_last_tick = _gauge("celery.beat.last_tick", "Unix time of the last tick of the beat", unit="s")
 beat_entry_last_sent = _gauge("celery.beat.entry.last_sent", "Unix time an entry was last sent", "entry", unit="s")
+beat_entry_failed = _counter("celery.beat.entry.failed", "Times an entry was due and could not be sent", "entry")
 
 # alerts
 alerts_recorded = _counter("autotrader.alerts.recorded", "Occurrences written to the alert queue", "kind", "result")
