@@ -1,7 +1,7 @@
 # `make help` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint bench chaos lock clean
+.PHONY: help demo test unit lint bench chaos chaos-alerts fault-matrix screenshots signoz-apply lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -31,9 +31,24 @@ lint: $(VENV)/.dev ## ruff, formatting and mypy --strict
 bench: $(VENV)/.local ## print the ratios that the design promises; ARGS="--symbols 200 --processes 2"
 	@$(BIN)/python -m benchmarks.limits $(ARGS)
 	@$(BIN)/python -m benchmarks.sweep
+	@$(BIN)/python -m benchmarks.telemetry_overhead
+	@$(BIN)/python -m benchmarks.collector_away
+	@$(BIN)/python -m benchmarks.alerts
 
 chaos: $(VENV)/.local ## inject N faults into live trading at the sandbox venues: no order doubled, none lost; SEED=… repeats
 	@$(BIN)/python -m sandbox.chaos --runs $(N) $(if $(SEED),--seed $(SEED))
+
+fault-matrix: $(VENV)/.dev ## inject every fault into the running system and see who tells of it; ARGS="--list", "--only NAME"
+	@$(BIN)/python -m sandbox.faultmatrix $(ARGS)
+
+screenshots: $(VENV)/.local ## take the pictures of docs/images anew, of the running demo (needs Chromium)
+	@$(BIN)/python -m sandbox.screenshots
+
+signoz-apply: $(VENV)/.local ## bring deploy/signoz's dashboards, alert rules and channel into SIGNOZ_URL; ARGS="--dry-run"
+	@$(BIN)/python deploy/signoz/apply.py $(ARGS)
+
+chaos-alerts: $(VENV)/.local ## kill who records and who sends N alerts, and Redis, while Telegram fails: none lost, exact counts
+	@$(BIN)/python -m sandbox.chaos_alerts --alerts $(N) $(if $(SEED),--seed $(SEED))
 
 lock: ## write the lock files anew from pyproject.toml (needs uv)
 	@for part in "" local dev; do \

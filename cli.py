@@ -12,7 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
-from settings import UnknownMarket, check_market, get_settings
+from settings import MARKETS, UnknownMarket, check_market, get_settings
+
+FLOWER_CONFIG = Path(__file__).resolve().parent / "deploy" / "flower" / "flowerconfig.py"
 
 app = typer.Typer(
     help="An automated trader on Celery that can be left alone.",
@@ -20,6 +22,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+alerts = typer.Typer(help="What the alert queue could not deliver.", no_args_is_help=True)
+app.add_typer(alerts, name="alerts")
 
 
 @app.command()
@@ -43,9 +48,20 @@ def beat() -> None:
     celery.start(["beat"])
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def flower(context: typer.Context) -> None:
+    """Run Flower; its own options, such as --port=5556, may follow."""
+    from tasks.app import app as celery
+
+    if not FLOWER_CONFIG.is_file():
+        sys.exit(f"autotrader: {FLOWER_CONFIG} is missing: run from a copy of the whole project")
+    celery.start(["flower", f"--conf={FLOWER_CONFIG}", *context.args])
+
+
 @app.command()
 def notifier() -> None:
     """Run the process that talks to Telegram."""
+    from beat.schedule import orders_queue
     from notifications.notifier import NotifierError, run_notifier
     from tasks.lifecycle import start_telemetry
     from telemetry import logs
@@ -58,11 +74,48 @@ def notifier() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await run_notifier(settings, stop=stop)
+        served = [market for market in MARKETS if settings.symbols(market)]
+        queues = [*served, *map(orders_queue, served)]
+        await run_notifier(settings, stop=stop, queues=queues, announce=True)
 
     try:
         asyncio.run(run())
     except NotifierError as error:
+        sys.exit(f"autotrader: {error}")
+    finally:
+        telemetry.shutdown()
+
+
+@alerts.command("dead")
+def dead_alerts(
+    limit: Annotated[int, typer.Option(help="how many")] = 20,
+    seen: Annotated[bool, typer.Option("--seen", help="note that you have seen them all: the alarm ends")] = False,
+) -> None:
+    """The alerts that were given up, newest first, with why."""
+    from operate import show_dead_alerts
+
+    typer.echo(_answer(show_dead_alerts(get_settings(), limit, seen)))
+
+
+@app.command()
+def api() -> None:
+    """Run the HTTP interface; its documentation is at /docs."""
+    from api.auth import BadToken
+    from api.process import CannotStart, check_tokens, open_listener, run_api
+    from storage.engine import StorageError
+    from tasks.lifecycle import configure_logs, start_telemetry
+
+    settings = get_settings()
+    configure_logs(settings)
+    try:
+        tokens = check_tokens(settings)
+        listener = open_listener(settings)
+    except (BadToken, CannotStart) as error:
+        sys.exit(f"autotrader: {error}")
+    telemetry = start_telemetry(settings, "api", f"api@{os.uname().nodename}")
+    try:
+        run_api(settings, tokens, listener)
+    except StorageError as error:
         sys.exit(f"autotrader: {error}")
     finally:
         telemetry.shutdown()
@@ -191,6 +244,28 @@ def same_account(market: Annotated[str, typer.Argument(help="upbit, kis or yfina
     from operate import keep_account
 
     typer.echo(_answer(keep_account(get_settings(), market)))
+
+
+@app.command()
+def doctor(
+    alert: Annotated[bool, typer.Option("--alert", help="also send a test alert to the error chat")] = False,
+    metrics_port: Annotated[
+        list[int] | None, typer.Option(help="where processes of this host serve Prometheus text; repeatable")
+    ] = None,
+) -> None:
+    """Check everything the system needs, line by line; exit 1 if anything is at fault."""
+    from doctor.examination import examine
+    from doctor.processes import PORTS
+
+    async def run() -> int:
+        faults = 0
+        async for finding in examine(alert=alert, ports=metrics_port or tuple(PORTS)):
+            typer.echo(str(finding))
+            faults += finding.verdict == "FAULT"
+        return faults
+
+    if faults := asyncio.run(run()):
+        sys.exit(f"autotrader: {faults} at fault")
 
 
 def _answer(question: Coroutine[Any, Any, str]) -> str:

@@ -7,21 +7,27 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from getpass import getuser
 from zoneinfo import ZoneInfo
 
 from celery.exceptions import TimeoutError as NoResult
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from notifications.alert import first_line
+from notifications.spool import spool_of
 from notifications.trades import TradeNotifier
 from settings import MARKETS, Settings, check_market
-from storage import accounts, analyses, armings, recent, runs, trades, trading_states
+from storage import accounts, analyses, armings, dead_letters, recent, runs, trades, trading_states
 from storage import orders as journal
 from storage.engine import check_ready, open_engine
 from storage.errors import NotFound, StorageError
 from storage.redis import HEARTBEAT_KEY, RedisUnavailable, check_redis, open_redis
+from telemetry.trace_ids import current_trace_id
 from trading.state import State, TradingState
 from trading.strategy import BadStrategy, duration
 from trading.types import Holdings
@@ -37,6 +43,53 @@ LONGEST_ARMING = timedelta(days=7)
 
 class CannotAnswer(Exception):
     """The question cannot be answered; the message is one line with the cure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """An analysis that was queued: the run that was opened for it, and its task."""
+
+    run_id: uuid.UUID
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Valued:
+    """A position at the price of the symbol's last analysis, None where there was none; in the account's currency."""
+
+    symbol: str
+    quantity: Decimal
+    average_price: Decimal
+    price: Decimal | None
+
+    @property
+    def worth(self) -> Decimal | None:
+        return None if self.price is None else self.quantity * self.price
+
+    @property
+    def profit(self) -> Decimal | None:
+        return None if self.worth is None else self.worth - self.quantity * self.average_price
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The account holds another quantity of an enabled symbol than our own fills come to."""
+
+    symbol: str
+    held: Decimal
+    filled: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    """What a market's account holds; `live` is whether with real money."""
+
+    market: str
+    live: bool
+    currency: str
+    cash: Decimal
+    positions: tuple[Valued, ...]
+    differences: tuple[Difference, ...]
 
 
 @asynccontextmanager
@@ -67,12 +120,8 @@ async def analyze_now(settings: Settings, market: str, symbol: str, patience: fl
             await redis.aclose()
         from tasks.analysis import analyze_and_trade
 
-        # a slot of its own, to the microsecond, so that no sweep's slot is taken
-        run = await runs.open_run(
-            engine, market=market, slot=datetime.now(UTC), task_id=f"operator-{uuid.uuid4()}", symbols=[symbol]
-        )
-        await runs.mark_published(engine, run.id)
-        result = analyze_and_trade.apply_async(args=(market, symbol, str(run.id)), queue=market)
+        asked = await request_analysis(engine, market, symbol)
+        result = analyze_and_trade.AsyncResult(asked.task_id)
         try:
             outcome = await asyncio.to_thread(result.get, timeout=patience, propagate=False)
         except NoResult:
@@ -81,10 +130,36 @@ async def analyze_now(settings: Settings, market: str, symbol: str, patience: fl
             ) from None
         if isinstance(outcome, BaseException):
             raise CannotAnswer(f"{type(outcome).__name__}: {outcome}")
-        stored = await analyses.find(engine, run.id, symbol)
+        stored = await analyses.find(engine, asked.run_id, symbol)
         if stored is None:
             return f"{symbol}: {outcome['outcome']}"
         return await _explained(engine, stored.id, outcome["outcome"])
+
+
+async def request_analysis(engine: AsyncEngine, market: str, symbol: str) -> Requested:
+    """Open a run of one symbol and queue its analysis. Raises what the broker raises; then the run says so."""
+    from tasks.analysis import publish, task_id_of
+
+    opened = None
+    while opened is None or opened.duplicate:
+        # a slot of its own, to the microsecond, so that no sweep's slot is taken
+        opened = await runs.open_run(
+            engine,
+            market=market,
+            slot=datetime.now(UTC),
+            task_id=f"operator-{uuid.uuid4()}",
+            symbols=[symbol],
+            trace_id=current_trace_id() or None,
+        )
+    try:
+        await publish(market, symbol, opened.id)
+    except (OperationalError, RedisError, OSError) as error:
+        # a symbol left pending would be published later, when nobody expects it any more
+        await runs.fail_symbol(engine, opened.id, symbol, f"could not be queued ({type(error).__name__})")
+        await runs.finish_run_if_complete(engine, opened.id)
+        raise
+    await runs.mark_published(engine, opened.id)
+    return Requested(opened.id, task_id_of(opened.id, symbol))
 
 
 async def explain(settings: Settings, analysis_id: str) -> str:
@@ -169,38 +244,68 @@ async def show_positions(settings: Settings) -> str:
     """Cash and positions of every account, valued at the last analysis."""
     lines = []
     async with database(settings) as engine:
-        for market in MARKETS:
-            held = await _holdings(settings, engine, market)
-            if held is None:
-                continue
-            account = "live" if settings.live(market) else "paper"
-            lines.append(f"{market} ({account}): {money(held.cash)} {held.currency} in cash")
-            prices = await analyses.last_prices(engine, market)
-            lines += await _differences(settings, engine, market, held)
-            for symbol, position in held.positions.items():
-                if symbol not in prices:
-                    lines.append(f"  {symbol}: {position.quantity}, never analysed")
+        for view in await accounts_held(settings, engine):
+            account = "live" if view.live else "paper"
+            lines.append(f"{view.market} ({account}): {money(view.cash)} {view.currency} in cash")
+            lines += [
+                f"  {row.symbol}: the account holds {row.held}, our own fills come to {row.filled}"
+                for row in view.differences
+            ]
+            for position in view.positions:
+                if position.worth is None or position.profit is None:
+                    lines.append(f"  {position.symbol}: {position.quantity}, never analysed")
                     continue
-                worth = position.quantity * prices[symbol]
-                profit = worth - position.quantity * position.average_price
                 lines.append(
-                    f"  {symbol}: {position.quantity} at {money(position.average_price)} on average, "
-                    f"worth {money(worth)} ({profit:+,.0f} {held.currency})"
+                    f"  {position.symbol}: {position.quantity} at {money(position.average_price)} on average, "
+                    f"worth {money(position.worth)} ({position.profit:+,.0f} {view.currency})"
                 )
     return "\n".join(lines) or "no accounts yet: they open with the first analysis"
 
 
-async def _differences(settings: Settings, engine: AsyncEngine, market: str, held: Holdings) -> list[str]:
+async def accounts_held(settings: Settings, engine: AsyncEngine) -> list[AccountView]:
+    """Every account that was used. Raises `CannotAnswer` where a venue does not tell."""
+    views = []
+    for market in MARKETS:
+        held = await _holdings(settings, engine, market)
+        if held is None:
+            continue
+        prices = await analyses.last_prices(engine, market)
+        positions = tuple(
+            Valued(symbol, position.quantity, position.average_price, prices.get(symbol))
+            for symbol, position in held.positions.items()
+        )
+        differences = await _differences(settings, engine, market, held)
+        views.append(AccountView(market, settings.live(market), held.currency, held.cash, positions, differences))
+    return views
+
+
+async def show_dead_alerts(settings: Settings, limit: int, seen: bool) -> str:
+    """The alerts that were given up, newest first; with `seen` they all count as seen from now on."""
+    try:
+        letters = await dead_letters.newest(settings.database_url, limit)
+        if seen:
+            await dead_letters.mark_seen(settings.database_url)
+    except dead_letters.DeadLettersUnavailable as error:
+        raise CannotAnswer(f"the dead letters cannot be read: {error}") from None
+    return "\n".join(
+        f"{when(letter.died_at)} {letter.kind} ×{letter.occurrences} ({letter.attempts} attempts) "
+        f"{letter.fingerprint[:16]}: {letter.reason or 'no reason given'}"
+        f"{'' if letter.seen_at else ' [new]'}\n    {first_line(letter.payload)}"
+        for letter in letters
+    ) or "no alert was ever given up"  # fmt: skip
+
+
+async def _differences(settings: Settings, engine: AsyncEngine, market: str, held: Holdings) -> tuple[Difference, ...]:
     """Where the account holds something else of an enabled symbol than our own fills come to: somebody traded by
     hand, or held it before."""
     ours = await trades.net_units(engine, market)
-    lines = []
+    found = []
     for symbol in settings.symbols(market):
         position = held.positions.get(symbol)
         holds, filled = position.quantity if position else Decimal(0), ours.get(symbol, Decimal(0))
         if holds != filled:
-            lines.append(f"  {symbol}: the account holds {holds}, our own fills come to {filled}")
-    return lines
+            found.append(Difference(symbol, holds, filled))
+    return tuple(found)
 
 
 async def _holdings(settings: Settings, engine: AsyncEngine, market: str) -> Holdings | None:
@@ -278,20 +383,28 @@ async def set_trading_state(settings: Settings, state: str, market: str, symbol:
     until = datetime.now(UTC) + timedelta(hours=hours) if hours else None
     row = TradingState(State(state), reason, until, market or None, symbol or None)
     by = f"cli:{getuser()}"
-    async with database(settings) as engine:
-        await trading_states.write(engine, row, by=by)
-    async with _notifier(settings) as notifier:
-        await notifier.trading_state_changed(row, by=by, at=datetime.now(UTC))
+    async with database(settings) as engine, _notifier(settings) as notifier:
+        await change_trading_state(engine, notifier, row, by)
     return _state_line(row)
+
+
+async def change_trading_state(engine: AsyncEngine, notifier: TradeNotifier, row: TradingState, by: str) -> None:
+    """Put a scope into a state and tell the trade chat; `by` says who did."""
+    await trading_states.write(engine, row, by=by)
+    await notifier.trading_state_changed(row, by=by, at=datetime.now(UTC))
 
 
 @asynccontextmanager
 async def _notifier(settings: Settings) -> AsyncIterator[TradeNotifier]:
-    """Tells the trade chat what the operator did; without Redis it is only logged."""
+    """Tells the trade chat what the operator did; without Redis once that is back."""
     redis = open_redis(settings.redis_url)
     try:
         yield TradeNotifier(
-            redis, settings.notify_language, enabled=settings.telegram_enabled, mode=settings.trading_mode
+            redis,
+            settings.notify_language,
+            enabled=settings.telegram_enabled,
+            mode=settings.trading_mode,
+            spool=spool_of(settings),
         )
     finally:
         await redis.aclose()

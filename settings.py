@@ -113,6 +113,7 @@ class Settings(BaseSettings):
     signoz_url: str = ""
     signoz_api_key: SecretStr = SecretStr("")
     flower_url: str = ""
+    flower_basic_auth: SecretStr = SecretStr("")
     prometheus_port: int = Field(0, ge=0, le=65535)
     prometheus_host: str = "127.0.0.1"
     log_format: Literal["json", "console"] = "json"

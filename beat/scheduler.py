@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from functools import cached_property
 from typing import Any
 
 from celery.beat import SchedulingError
@@ -12,9 +13,10 @@ from opentelemetry import trace
 from redbeat.schedulers import RedBeatScheduler
 
 from beat.schedule import sweep_entries
+from beat.watch import WorkerWatch
 from settings import get_settings
 from storage.redis import RedisUnavailable, check_redis_sync
-from telemetry.instruments import beat_entry_last_sent, beat_last_tick
+from telemetry.instruments import beat_entry_failed, beat_entry_last_sent, beat_last_tick
 
 log = logging.getLogger(__name__)
 _tracer = trace.get_tracer("autotrader")
@@ -24,6 +26,8 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc]
     """The beat's scheduler; only the holder of the Redis lock ever ticks."""
 
     _swept_at_start = False
+    # made at the first tick: a stand-by that never ticks looks after nobody
+    _workers = cached_property(lambda _: WorkerWatch(get_settings()))
 
     def setup_schedule(self) -> None:
         """RedBeat's first look at Redis; one that is away ends the process with one line."""
@@ -40,13 +44,17 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc]
                 self._sweep_now()
         seconds: float = super().tick(*args, **kwargs)
         beat_last_tick.set(time.time())
-        return seconds
+        return min(seconds, self._workers.look())
 
     def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **kwargs: Any) -> Any:
-        """Send one entry, under a span of its own."""
+        """Send one entry, under a span of its own. One that cannot be sent is counted and waits for its next time."""
         with _tracer.start_as_current_span(f"beat {entry.name}") as span:
             span.set_attribute("celery.beat.entry", entry.name)
-            result = super().apply_async(entry, producer=producer, advance=advance, **kwargs)
+            try:
+                result = super().apply_async(entry, producer=producer, advance=advance, **kwargs)
+            except Exception:
+                beat_entry_failed.add(1, {"entry": entry.name})
+                raise
         beat_entry_last_sent.set(time.time(), {"entry": entry.name})
         return result
 

@@ -9,13 +9,15 @@ from typing import Literal
 
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from notifications.message import Chat, Entity, Message, Priority
+from notifications.message import Chat, Entity, Message, Priority, sendable
 
-Kind = Literal["analysis", "order", "insufficient_cash", "error"]
-KINDS: tuple[Kind, ...] = ("analysis", "order", "insufficient_cash", "error")
+Kind = Literal["analysis", "order", "insufficient_cash", "error", "system"]
+KINDS: tuple[Kind, ...] = ("analysis", "order", "insufficient_cash", "error", "system")
 
 # A task cannot be redelivered later than this: its message has expired long before.
 ONCE_WINDOW_SECONDS = 86_400
+# How much is shown of a payload that cannot be read.
+SHOWN = 120
 
 _TRACE_CONTEXT = TraceContextTextMapPropagator()
 
@@ -30,7 +32,8 @@ class Alert:
 
     Within `window_seconds` after delivery the same `fingerprint` sends no second message. What happens
     again meanwhile is counted and shown, unless the alert is of the kind that happens `once`: then its
-    fingerprint names one event, and a second recording of it is the same event seen twice.
+    fingerprint names one event, and a second recording of it is the same event seen twice. `summary` is its line
+    in a digest; without one that is the first line of the message.
     """
 
     fingerprint: str
@@ -41,6 +44,7 @@ class Alert:
     traceparent: str = ""
     window_seconds: float = 300
     once: bool = False
+    summary: str = ""
 
     def payload(self) -> str:
         """The JSON the ledger keeps."""
@@ -54,19 +58,26 @@ class Alert:
                     for entity in self.message.entities
                 ],
                 "traceparent": self.traceparent,
-                "symbol": self.symbol,
+                "symbol": sendable(self.symbol),
                 "at": self.at.isoformat(),
                 "priority": self.message.priority,
+                "summary": sendable(self.summary),
             },
             ensure_ascii=False,
         )
+
+
+def system_event(fingerprint: str, message: Message, at: datetime) -> Alert:
+    """The alert of something that happens once to a process."""
+    return Alert(fingerprint, "system", message, at, window_seconds=ONCE_WINDOW_SECONDS, once=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """The right to deliver one alert until the lease ends. `token` proves it: a later claim makes it void.
 
-    `message_id` is set when the alert has been sent and its count is now to be shown by an edit.
+    `message_id` is set when the alert has been sent and its count is now to be shown by an edit; `via` is the chat
+    it went to, if that was not its own. `shown` is how many occurrences were told before.
     """
 
     id: str
@@ -78,6 +89,15 @@ class Claim:
     attempts: int
     message_id: int | None
     payload: str
+    shown: int = 0
+    via: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """Claims of a flood, to be told in one message."""
+
+    claims: tuple[Claim, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +109,7 @@ class Contents:
     symbol: str
     traceparent: str
     at: datetime
+    summary: str = ""
 
 
 def read_payload(payload: str) -> Contents:
@@ -107,9 +128,19 @@ def read_payload(payload: str) -> Contents:
             symbol=str(fields["symbol"]),
             traceparent=str(fields["traceparent"]),
             at=datetime.fromisoformat(fields["at"]),
+            summary=str(fields.get("summary", "")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BadPayload(f"the payload of an alert cannot be read: {error!r}") from None
+
+
+def first_line(payload: str) -> str:
+    """What a payload is about, in one line; of one that cannot be read, how it begins."""
+    try:
+        contents = read_payload(payload)
+    except BadPayload:
+        return payload[:SHOWN]
+    return contents.summary or contents.message.text.partition("\n")[0]
 
 
 def current_traceparent() -> str:

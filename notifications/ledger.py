@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -19,12 +20,11 @@ from uuid import uuid4
 
 import redis
 from redis.asyncio import Redis as AsyncRedis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from notifications.alert import KINDS, Alert, Claim, from_milliseconds
+from notifications.alert import Alert, BadPayload, Claim, Digest, from_milliseconds, read_payload
 from notifications.message import Chat, Priority
-from telemetry.instruments import alerts_recorded, start_at_zero
+from notifications.spool import Spool
+from telemetry.instruments import alerts_recorded
 
 log = logging.getLogger(__name__)
 
@@ -40,14 +40,15 @@ AGING_SECONDS = 60.0
 KEEP_SECONDS = 3600.0
 
 RECORD_TIMEOUT_SECONDS = 2.0
-HOOK_TIMEOUT_SECONDS = 0.2
 
 
 class Recorded(StrEnum):
-    """What became of a recording: a new alert, one more of a known one, or lost because Redis is away."""
+    """What became of a recording: a new alert, one more of a known one, on disk because Redis is away, or lost
+    because the disk does not take it either."""
 
     NEW = "new"
     REPEATED = "repeated"
+    SPOOLED = "spooled"
     LOST = "lost"
 
 
@@ -58,15 +59,42 @@ class Idle:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """How many alerts wait or are being sent, the age of the oldest in seconds (0 without one), and the dead ones."""
+
+    depth: int
+    oldest_age: float
+    dead: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """An alert that was given up, with why and when."""
+
+    id: str
+    fingerprint: str
+    kind: str
+    payload: str
+    attempts: int
+    occurrences: int
+    first: datetime
+    last: datetime
+    reason: str
+    died_at: datetime
+
+
 @cache
-def _script(name: str) -> str:
+def script(name: str) -> str:
+    """The source of one of the ledger's scripts."""
     return "".join((SCRIPTS / f"{part}.lua").read_text("utf-8") for part in ("ledger", name))
 
 
-def _record_arguments(alert: Alert) -> list[str]:
+def record_arguments(alert: Alert) -> list[str]:
+    """What `record.lua` wants to know of an alert, before the times and ids of its occurrences."""
     return [
         alert.fingerprint,
-        alert.message.chat,
+        alert.message.chat.value,
         str(int(alert.message.priority)),
         "1" if alert.once else "0",
         _milliseconds(alert.window_seconds),
@@ -74,38 +102,56 @@ def _record_arguments(alert: Alert) -> list[str]:
     ]
 
 
-def _count_recorded(alert: Alert, reply: Sequence[Any]) -> Recorded:
+def count_recorded(kind: str, reply: Sequence[Any]) -> Recorded:
+    """Count a recording by what the script answered."""
     result = Recorded(_text(reply[0]))
-    alerts_recorded.add(1, {"kind": alert.kind, "result": result.value})
+    alerts_recorded.add(1, {"kind": kind, "result": result.value})
     return result
 
 
-def _count_lost(alert: Alert, error: BaseException) -> Recorded:
-    alerts_recorded.add(1, {"kind": alert.kind, "result": Recorded.LOST.value})
-    # the log is then the only place that has it
-    log.error("alert lost, because Redis is away (%s): %s", error or type(error).__name__, alert.message.text)
-    return Recorded.LOST
+def spool_or_lose(spool: Spool | None, alert: Alert, occurrence: str, error: BaseException) -> Recorded:
+    """Keep on disk what Redis did not take; what cannot be kept is logged and counted as lost. Never raises."""
+    reason = str(error) or type(error).__name__
+    result = Recorded.LOST
+    if spool is not None:
+        try:
+            spool.append(alert, occurrence, record_arguments(alert))
+        except OSError as full:
+            reason = f"{reason}; and it cannot be spooled: {full}"
+        else:
+            result = Recorded.SPOOLED
+    alerts_recorded.add(1, {"kind": alert.kind, "result": result.value})
+    if result is Recorded.LOST:
+        # the log is then the only place that has it
+        log.error("alert lost, because Redis is away (%s): %s", reason, alert.message.text)
+    return result
 
 
 class Ledger:
     """The ledger over a `redis.asyncio` client that stays the caller's to close."""
 
-    def __init__(self, client: AsyncRedis, *, prefix: str = PREFIX) -> None:
+    def __init__(self, client: AsyncRedis, *, prefix: str = PREFIX, spool: Spool | None = None) -> None:
         self._redis = client
         self._prefix = prefix
-        self._record = client.register_script(_script("record"))
-        self._claim = client.register_script(_script("claim"))
-        self._ack = client.register_script(_script("ack"))
-        self._nack = client.register_script(_script("nack"))
+        self._spool = spool
+        self._record = client.register_script(script("record"))
+        self._claim = client.register_script(script("claim"))
+        self._ack = client.register_script(script("ack"))
+        self._nack = client.register_script(script("nack"))
+        self._state = client.register_script(script("state"))
 
     async def record(self, alert: Alert) -> Recorded:
-        """Count one occurrence. Never raises for Redis: what it cannot record is logged and counted as lost."""
+        """Count one occurrence. Never raises for Redis: what it does not take goes to the spool, where there is one,
+        and is logged and counted as lost where that fails too."""
+        occurrence = uuid4().hex
         try:
             async with asyncio.timeout(RECORD_TIMEOUT_SECONDS):
-                reply = await self._record(keys=[self._prefix], args=_record_arguments(alert))
+                arguments = [*record_arguments(alert), "", "", occurrence]
+                reply = await self._record(keys=[self._prefix], args=arguments)
         except (redis.RedisError, TimeoutError, OSError) as error:
-            return _count_lost(alert, error)
-        return _count_recorded(alert, reply)
+            # in a thread: the disk may take its time, and this is the loop that trades
+            return await asyncio.to_thread(spool_or_lose, self._spool, alert, occurrence, error)
+        return count_recorded(alert.kind, reply)
 
     async def claim(
         self,
@@ -114,34 +160,29 @@ class Ledger:
         lowest: Priority = Priority.NORMAL,
         lease_seconds: float = LEASE_SECONDS,
         max_attempts: int = MAX_ATTEMPTS,
-    ) -> Claim | Idle:
+        fold_above: int = -1,
+    ) -> Claim | Digest | Idle:
         """Lease the most urgent alert for one of `chats`, none less urgent than `lowest`.
 
-        Alerts whose lease ended are given out again; after `max_attempts` they are dead. Raises `RedisError`.
+        Where more than `fold_above` different ones wait that count their occurrences and are not critical, they are
+        leased together, for a digest; -1 does so never. Alerts whose lease ended are given out again; after
+        `max_attempts` they are dead. Raises `RedisError`.
         """
         token = uuid4().hex
         arguments = [_milliseconds(lease_seconds), token, str(max_attempts), _milliseconds(AGING_SECONDS)]
-        reply = await self._claim(keys=[self._prefix], args=[*arguments, str(int(lowest)), *chats])
+        arguments += [str(int(lowest)), str(fold_above), *(chat.value for chat in chats)]
+        reply: Sequence[Any] = await self._claim(keys=[self._prefix], args=arguments)
+        if _text(reply[0]) == "*":
+            return Digest(tuple(_claim(leased, token) for leased in reply[1:]))
         if len(reply) == 1:
             return Idle(int(reply[0]) / 1000)
-        values = [_text(value) for value in reply[1]]
-        record = dict(zip(values[::2], values[1::2], strict=True))
-        return Claim(
-            id=_text(reply[0]),
-            token=token,
-            fingerprint=record["fp"],
-            occurrences=int(record["n"]),
-            first=from_milliseconds(int(record["first"])),
-            last=from_milliseconds(int(record["last"])),
-            attempts=int(record["att"]),
-            message_id=int(record["msg"]) if record["msg"] else None,
-            payload=record["p"],
-        )
+        return _claim(reply, token)
 
-    async def ack(self, claim: Claim, message_id: int) -> bool:
-        """Delivered as `message_id`; the window starts now. False if the claim had passed to another sender."""
-        arguments = [claim.id, claim.token, str(message_id), str(claim.occurrences), _milliseconds(KEEP_SECONDS)]
-        return bool(await self._ack(keys=[self._prefix], args=arguments))
+    async def ack(self, claim: Claim, message_id: int | None, via: str = "") -> bool:
+        """Delivered as `message_id`, or None if in a digest; the window starts now. `via` is the chat it went to, if
+        that was not its own. False if the claim had passed to another sender."""
+        arguments = [claim.id, claim.token, "" if message_id is None else str(message_id), str(claim.occurrences)]
+        return bool(await self._ack(keys=[self._prefix], args=[*arguments, _milliseconds(KEEP_SECONDS), via]))
 
     async def nack(
         self,
@@ -151,34 +192,56 @@ class Ledger:
         refund: bool = False,
         pause: Chat | None = None,
         pause_bot: bool = False,
+        critical_passes: bool = False,
+        reason: str = "",
         max_attempts: int = MAX_ATTEMPTS,
     ) -> bool:
-        """Not delivered: due again after the delay. False if it is dead now, for want of attempts.
+        """Not delivered: due again after the delay. False if it is dead now, for want of attempts; `reason` is then
+        kept with it.
 
         `refund` does not count the attempt. `pause` and `pause_bot` keep everybody off that chat, or off the
-        whole bot, for the same time.
+        whole bot, for the same time; with `critical_passes` what is critical is given out all the same.
         """
-        scope = "bot" if pause_bot else pause or ""
+        scope = "bot" if pause_bot else pause.value if pause else ""
         arguments = [claim.id, claim.token, _milliseconds(delay_seconds), "1" if refund else "0", str(max_attempts)]
-        return _text(await self._nack(keys=[self._prefix], args=[*arguments, scope])) != "dead"
+        arguments += [scope, "1" if critical_passes else "0", reason]
+        return _text(await self._nack(keys=[self._prefix], args=arguments)) != "dead"
 
     async def wait_for_wake(self, seconds: float) -> bool:
         """Block until somebody records a new alert, at most `seconds`. Raises `RedisError`."""
         return await self._redis.blpop([self._prefix + "wake"], timeout=seconds) is not None
 
+    async def state(self) -> QueueState:
+        """How the queue stands. Raises `RedisError`."""
+        arguments = [str(int(Priority.NORMAL)), *(chat.value for chat in Chat)]
+        reply: Sequence[Any] = await self._state(keys=[self._prefix], args=arguments)
+        return QueueState(int(reply[0]), int(reply[1]) / 1000, int(reply[2]))
+
     async def depth(self) -> int:
-        """How many alerts are due or being sent; edits whose window still runs are not."""
-        seconds, _ = await self._redis.time()
-        pipeline = self._redis.pipeline(transaction=False)
-        for chat in Chat:
-            for priority in Priority:
-                pipeline.zcount(f"{self._prefix}ready:{chat}:{int(priority)}", "-inf", (seconds + 1) * 1000)
-        pipeline.zcard(self._prefix + "inflight")
-        return sum(int(count) for count in await pipeline.execute())
+        """How many alerts wait or are being sent; edits whose window still runs are not among them."""
+        return (await self.state()).depth
 
     async def dead(self) -> list[str]:
-        """The ids of the alerts that were given up, oldest first."""
+        """The ids of the alerts that were given up and not moved yet, oldest first."""
         return [_text(item) for item in await self._redis.zrange(self._prefix + "dead", 0, -1)]
+
+    async def dead_letters(self, most: int = 100) -> list[Dead]:
+        """The alerts that were given up and not moved yet, oldest first."""
+        found: Sequence[Any] = await self._redis.zrange(self._prefix + "dead", 0, most - 1, withscores=True)
+        letters = []
+        for item, died_at in found:
+            id = _text(item)
+            values = await self._redis.hgetall(f"{self._prefix}rec:{id}")
+            record = {_text(name): _text(value) for name, value in values.items()}
+            letters.append(_dead(id, int(died_at), record))
+        return letters
+
+    async def forget_dead(self, letter: Dead) -> None:
+        """Remove one that is kept elsewhere now."""
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.zrem(self._prefix + "dead", letter.id)
+        pipeline.delete(f"{self._prefix}rec:{letter.id}")
+        await pipeline.execute()
 
     async def moved_chat(self, chat_id: str) -> str:
         """The chat's id, or its new one if the group became a supergroup."""
@@ -190,36 +253,42 @@ class Ledger:
         await self._redis.hset(self._prefix + "moved", chat_id, new_id)
 
 
-class HookRecorder:
-    """Records from Celery's signal handlers: synchronous, thread-safe, fast, and never raises.
+def _claim(leased: Sequence[Any], token: str) -> Claim:
+    values = [_text(value) for value in leased[1]]
+    record = dict(zip(values[::2], values[1::2], strict=True))
+    return Claim(
+        id=_text(leased[0]),
+        token=token,
+        fingerprint=record["fp"],
+        occurrences=int(record["n"]),
+        first=from_milliseconds(int(record["first"])),
+        last=from_milliseconds(int(record["last"])),
+        attempts=int(record["att"]),
+        message_id=int(record["msg"]) if record["msg"] else None,
+        payload=record["p"],
+        shown=int(record["shown"]),
+        via=record.get("via", ""),
+    )
 
-    At most about 0.4 s when Redis hangs; a refused connection costs a millisecond.
-    """
 
-    def __init__(self, redis_url: str, *, prefix: str = PREFIX) -> None:
-        self._redis = redis.Redis.from_url(
-            redis_url,
-            socket_connect_timeout=HOOK_TIMEOUT_SECONDS,
-            socket_timeout=HOOK_TIMEOUT_SECONDS,
-            # a connection that died while it was idle is worth another try; a time-out is not
-            retry=Retry(NoBackoff(), 1, (redis.ConnectionError,)),
-            protocol=2,
-        )
-        self._prefix = prefix
-        self._record = self._redis.register_script(_script("record"))
-        start_at_zero(alerts_recorded, kind=KINDS, result=[item.value for item in Recorded])
-
-    def record(self, alert: Alert) -> Recorded:
-        """Count one occurrence; what cannot be recorded is logged and counted as lost."""
-        try:
-            reply = self._record(keys=[self._prefix], args=_record_arguments(alert))
-        except (redis.RedisError, OSError) as error:
-            return _count_lost(alert, error)
-        return _count_recorded(alert, reply)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._redis.close()
+def _dead(id: str, died_at: int, record: dict[str, str]) -> Dead:
+    payload = record.get("p", "")
+    try:
+        kind = read_payload(payload).kind
+    except BadPayload:
+        kind = "unknown"
+    return Dead(
+        id=id,
+        fingerprint=record.get("fp", id),
+        kind=kind,
+        payload=payload,
+        attempts=int(record.get("att", 0)),
+        occurrences=int(record.get("n", 1)),
+        first=from_milliseconds(int(record.get("first", died_at))),
+        last=from_milliseconds(int(record.get("last", died_at))),
+        reason=record.get("why", ""),
+        died_at=from_milliseconds(died_at),
+    )
 
 
 def _milliseconds(seconds: float) -> str:

@@ -13,11 +13,16 @@ class Pace:
 
     Telegram publishes no hard numbers: its FAQ says to stay under one a second per chat, short bursts
     tolerated, and about 30 overall. What counts in the end is the `retry_after` of its answers.
+
+    Where more than `fold_above` different errors wait for a chat, they become one digest, which counts as
+    `digest_cost` messages, so that a flood that goes on does not fill the chat with digests.
     """
 
     per_chat: float = 1.0
     burst: int = 5
     overall: float = 30.0
+    fold_above: int = 10
+    digest_cost: float = 3.0
 
 
 @dataclass(slots=True)
@@ -43,10 +48,10 @@ class Bucket:
         self._refill()
         return self._tokens > -self.size
 
-    def take(self) -> None:
-        """Count one message."""
+    def take(self, messages: float = 1.0) -> None:
+        """Count so many messages."""
         self._refill()
-        self._tokens -= 1
+        self._tokens -= messages
 
     def _refill(self) -> None:
         now = self.clock()

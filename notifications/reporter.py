@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from notifications import fingerprint as fingerprints
 from notifications import texts
 from notifications.alert import Alert, current_traceparent
-from notifications.ledger import HookRecorder
+from notifications.message import cut
+from notifications.recorder import HookRecorder
+from notifications.spool import spool_of
 from notifications.texts import Failure, Level, Links
 from notifications.words import words
 from settings import Settings
@@ -22,13 +24,14 @@ log = logging.getLogger(__name__)
 # What is read of an error's text, in characters; what is shown of it is much less.
 TEXT_READ = 20_000
 FRAMES_SHOWN = 8
+SUMMARY_LIMIT = 120
 
 
 class ErrorReporter:
     """Turns an exception into an alert in the ledger. One per process; may be used from any thread."""
 
     def __init__(self, settings: Settings) -> None:
-        self._recorder = HookRecorder(settings.redis_url)
+        self._recorder = HookRecorder(settings.redis_url, spool=spool_of(settings))
         self._enabled = settings.telegram_enabled
         self._window = settings.error_duplicate_window
         self._words = words(settings.notify_language)
@@ -68,8 +71,9 @@ class ErrorReporter:
                         error=redact(_message(exc), self._secrets),
                         at=datetime.now(UTC),
                         level=level,
-                        market=market,
-                        symbol=symbol,
+                        # a task's arguments, which may be anything
+                        market=redact(market, self._secrets),
+                        symbol=redact(symbol, self._secrets),
                         task=task,
                         task_id=task_id,
                         queue=queue,
@@ -105,7 +109,15 @@ class ErrorReporter:
             symbol=failure.symbol,
             traceparent=current_traceparent(),
             window_seconds=self._window,
+            summary=_summary(failure),
         )
+
+
+def _summary(failure: Failure) -> str:
+    """One line: what, of which symbol or task, and how it begins."""
+    where = failure.symbol or failure.task
+    begins = " ".join(failure.error.split())
+    return cut(" ".join(part for part in (failure.error_type, where, begins) if part), SUMMARY_LIMIT)
 
 
 def _message(exc: BaseException) -> str:

@@ -53,16 +53,17 @@ _CHAT_FAULTS = (
 _EDIT_GONE = ("message to edit not found", "message can't be edited", "message_id_invalid", "message identifier is not")
 _NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
 
-How = Literal["sent", "edited", "plain", "fallback"]
+How = Literal["sent", "edited", "plain", "fallback", "diverted"]
 Trouble = Literal["throttled", "unreachable", "chat_unusable", "bad_token"]
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """Telegram has it, as `message_id`."""
+    """Telegram has it, as `message_id`, or as a line of a digest. `via` is the chat, if it was not the alert's own."""
 
-    message_id: int
+    message_id: int | None
     how: How
+    via: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from notifications.alert import ONCE_WINDOW_SECONDS, Alert, Kind, current_traceparent
 from notifications.ledger import Ledger, Recorded
 from notifications.message import Message
+from notifications.spool import Spool
 from notifications.texts import NO_LINKS, Links, Style
 from notifications.words import Language, Mode, words
 from telemetry.trace_ids import current_trace_id
@@ -17,8 +18,8 @@ from telemetry.trace_ids import current_trace_id
 class Teller:
     """Writes into the alert ledger over a Redis client that stays the caller's to close.
 
-    Nothing here raises for Redis: a trade is not undone because it could not be told. What cannot be recorded is
-    logged and counted as lost. Each telling returns None when `enabled` is false.
+    Nothing here raises for Redis: a trade is not undone because it could not be told. What Redis does not take goes
+    to the `spool`; without one it is logged and counted as lost. Each telling returns None when `enabled` is false.
     """
 
     def __init__(
@@ -29,8 +30,9 @@ class Teller:
         enabled: bool = True,
         mode: Mode = "paper",
         links: Links = NO_LINKS,
+        spool: Spool | None = None,
     ) -> None:
-        self._ledger = Ledger(redis)
+        self._ledger = Ledger(redis, spool=spool)
         self._words = words(language)
         self._enabled = enabled
         self._mode: Mode = mode

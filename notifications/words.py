@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
+from notifications.life_words import LIFE_EN, LIFE_KO, LifeWords
 from notifications.profit_words import PROFIT_EN, PROFIT_KO, ProfitWords
 from notifications.risk_words import RISK_EN, RISK_KO, RiskWords
 from trading.types import Decision, OrderState, Side
@@ -69,6 +70,7 @@ class Words:
     titles: Mapping[OrderState, str]
     risk: RiskWords
     profit: ProfitWords
+    life: LifeWords
 
     def money(self, amount: Decimal, currency: str) -> str:
         """An amount in its own currency: whole won, dollars with cents, more digits below 1,000 won or a dollar."""
@@ -167,6 +169,7 @@ KO = Words(
     },
     risk=RISK_KO,
     profit=PROFIT_KO,
+    life=LIFE_KO,
 )
 
 EN = Words(
@@ -231,4 +234,5 @@ EN = Words(
     },
     risk=RISK_EN,
     profit=PROFIT_EN,
+    life=LIFE_EN,
 )

@@ -63,7 +63,7 @@ class Commands:
     migrate: Sequence[str] = (_PYTHON, "-m", "cli", "migrate")
     notifier: Sequence[str] = (_PYTHON, "-m", "cli", "notifier")
     worker: Sequence[str] = (*_CELERY, "worker", "-P", "threads", "--without-gossip", "--without-mingle")
-    flower: Sequence[str] = (*_CELERY, "flower")
+    flower: Sequence[str] = (*_CELERY, "flower", f"--conf={ROOT}/deploy/flower/flowerconfig.py")
     beat: Sequence[str] = (*_CELERY, "beat")
 
 
@@ -111,6 +111,11 @@ class Stack:
         self.feeds: dict[str, MarketFeed] = {}
         self.symbols: dict[str, tuple[str, ...]] = {}
         self.control: SandboxControl
+
+    @property
+    def scratch(self) -> Path:
+        """A folder that is removed with the stack."""
+        return self._tmp
 
     def __enter__(self) -> Self:
         try:
@@ -193,7 +198,8 @@ class Stack:
         # after the workers, because Flower asks them once who they are, and before the beat, because it only
         # sees the tasks it hears of
         # the password in the environment: arguments can be read by every user of the machine
-        flower_env = {**env, "FLOWER_BASIC_AUTH": self.flower_login}
+        state = self._tmp.parent / "flower" / "state"
+        flower_env = {**env, "FLOWER_BASIC_AUTH": self.flower_login, "FLOWER_DB": str(state)}
         flower = [*commands.flower, "--address=127.0.0.1", f"--port={urlsplit(self.flower_url).port}"]
         group.start("flower", flower, env=flower_env, cwd=ROOT, stage=2)
         group.wait_until(self._flower_answers, READY_SECONDS, "the start of Flower")
@@ -236,6 +242,9 @@ class Stack:
             "IGNORE_MARKET_HOURS": "true",
             "SWEEP_AT_START": "true",
             "FLOWER_URL": self.flower_url,
+            "ANALYST": os.environ.get("ANALYST", "rules"),
+            "GOOGLE_API_KEYS": "sandbox-gemini-key",
+            "GEMINI_BASE_URL": f"{sandbox}/gemini",
             "LOG_FORMAT": "console",
             "TMPDIR": str(self._tmp),
         }

@@ -124,6 +124,8 @@ class Telegram:
                     "can_read_all_group_messages": False,
                     "supports_inline_queries": False,
                 }
+            case "getchat":
+                return _chat(_chat_id(fields))
             case "sendmessage":
                 return self._send(token, fields)
             case "editmessagetext":

@@ -18,6 +18,10 @@ TIMEOUTS: dict[str, Any] = {
 
 # Unix seconds of the last heartbeat that went through a market's queue; whoever watches reads it
 HEARTBEAT_KEY = "autotrader:heartbeat:{market}"
+# Unix seconds of the beat's last tick
+BEAT_TICK_KEY = "autotrader:beat:tick"
+# set while it is known, and was told, that a process is silent: the Unix seconds of the last sign it gave, or 0
+SILENT_KEY = "autotrader:silent:{process}"
 
 
 class RedisUnavailable(Exception):

@@ -19,10 +19,12 @@ from sqlalchemy import (
     Computed,
     DateTime,
     Dialect,
+    Double,
     ForeignKey,
     ForeignKeyConstraint,
     Identity,
     Index,
+    Integer,
     MetaData,
     Numeric,
     PrimaryKeyConstraint,
@@ -40,7 +42,7 @@ from trading.exits import ExitKind
 from trading.state import State
 from trading.types import Decision, OrderState, Side, TimeInForce
 
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0006"
 """The migration these tables stand at; known without importing Alembic, which costs a process 11 MB."""
 
 metadata = MetaData(
@@ -459,3 +461,50 @@ pnl_reports = Table(
     PrimaryKeyConstraint("period", "starts_at"),
     _one_of("period", ("day", "week")),
 )
+
+# alerts that were given up; `id` and `died_at` are those of the alert queue
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("id", Text, nullable=False),
+    Column("died_at", _TIME, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("attempts", BigInteger, nullable=False),
+    Column("occurrences", BigInteger, nullable=False),
+    Column("first_at", _TIME, nullable=False),
+    Column("last_at", _TIME, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("seen_at", _TIME),
+    PrimaryKeyConstraint("id", "died_at"),
+)
+Index("ix_dead_letters_unseen", dead_letters.c.died_at, postgresql_where=text("seen_at IS NULL"))
+
+# one row per question to a language model
+llm_calls = Table(
+    "llm_calls",
+    metadata,
+    Column("seq", BigInteger, Identity(always=True), primary_key=True),
+    Column("run_id", Uuid, nullable=False),
+    Column("market", Text, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("cost", Numeric, nullable=False),
+    Column("prompt_version", Integer, nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("reply", Text, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("trace_id", Text),
+    Column("at", _TIME, nullable=False, server_default=text("now()")),
+    ForeignKeyConstraint(["run_id", "market"], ["runs.id", "runs.market"]),
+    CheckConstraint("cost >= 0 AND cost < 'Infinity'", name="cost"),
+    CheckConstraint("input_tokens >= 0 AND output_tokens >= 0", name="tokens"),
+)
+Index("ix_llm_calls_run_id_symbol", llm_calls.c.run_id, llm_calls.c.symbol)
+Index("ix_llm_calls_at", llm_calls.c.at)

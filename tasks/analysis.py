@@ -18,7 +18,7 @@ from tasks.app import app, settings
 from tasks.base import AsyncTask
 from tasks.lease import symbol_lease
 from tasks.runs import complete, fail
-from telemetry.celery_metrics import sent_at
+from telemetry.deliveries import sent_at
 from telemetry.instruments import outcomes, sweeps
 from telemetry.trace_ids import current_trace_id
 from workers.runtime import current_runtime
@@ -79,11 +79,16 @@ async def publish(market: str, symbol: str, run_id: uuid.UUID) -> None:
         analyze_and_trade.apply_async,
         args=(market, symbol, str(run_id)),
         queue=market,
-        task_id=str(uuid.uuid5(run_id, symbol)),
+        task_id=task_id_of(run_id, symbol),
         expires=ANALYSIS_EXPIRES_SECONDS,
     )
     # Celery publishes with blocking calls
     await asyncio.to_thread(send)
+
+
+def task_id_of(run_id: uuid.UUID, symbol: str) -> str:
+    """The task id of one symbol's analysis in a run."""
+    return str(uuid.uuid5(run_id, symbol))
 
 
 @app.task(  # type: ignore[untyped-decorator]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from celery import Celery
 from kombu import Queue
 
 from beat.schedule import orders_queue, static_schedule
 from settings import MARKETS, get_settings
+from telemetry.publishing import TracedCelery
 
 settings = get_settings()
 
 MODULES = ("analysis", "orders", "guard", "reports", "sessions", "lost", "heartbeat")
 
-app = Celery("autotrader", include=[f"tasks.{name}" for name in MODULES])
+app = TracedCelery("autotrader", include=[f"tasks.{name}" for name in MODULES])
 
 _REDIS_TIMEOUTS = {
     "socket_timeout": 10,
@@ -72,6 +72,7 @@ app.conf.update(
     redbeat_lock_timeout=30,
 )
 
-from tasks import lifecycle  # noqa: E402
+from tasks import lifecycle, serializer  # noqa: E402
 
+serializer.redact_what_celery_tells(app, settings)
 lifecycle.connect(app, settings)

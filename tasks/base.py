@@ -6,13 +6,13 @@ fails the task.
 
 from __future__ import annotations
 
-import uuid
 from contextvars import ContextVar
 from typing import Any
 
 from celery import Task
 
-from telemetry.celery_spans import end_failed_publish
+from telemetry.instruments import task_deadline
+from workers.loop import DeadlineExceeded
 from workers.runtime import current_runtime
 
 _request: ContextVar[Any] = ContextVar("celery_request", default=None)
@@ -28,6 +28,9 @@ class AsyncTask(Task):  # type: ignore[misc]
         token = _request.set(self.request_stack.top)
         try:
             return current_runtime().run(self.run(*args, **kwargs), self.deadline)
+        except DeadlineExceeded:
+            task_deadline.add(1, {"task": self.name})
+            raise
         finally:
             _request.reset(token)
 
@@ -35,13 +38,3 @@ class AsyncTask(Task):  # type: ignore[misc]
     def request(self) -> Any:
         """Celery's request, also inside the coroutine: Celery keeps it per thread, and the loop is another one."""
         return _request.get() or self._get_request()
-
-    def apply_async(self, *args: Any, **options: Any) -> Any:
-        """Publish; a publish that fails leaves no open span behind."""
-        task_id = options.get("task_id") or str(uuid.uuid4())
-        options["task_id"] = task_id
-        try:
-            return super().apply_async(*args, **options)
-        except BaseException:
-            end_failed_publish(self, task_id)
-            raise

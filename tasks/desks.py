@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from notifications.spool import spool_of
 from notifications.texts import Links
 from notifications.trades import TradeNotifier
 from tasks.placing import Desk
@@ -17,6 +18,7 @@ def notifier_of(runtime: Runtime) -> TradeNotifier:
         enabled=settings.telegram_enabled,
         mode=settings.trading_mode,
         links=Links(settings.signoz_url, settings.flower_url),
+        spool=spool_of(settings),
     )
 
 

@@ -5,7 +5,6 @@ A process that cannot work says why in one line and exits 1; its supervisor star
 
 from __future__ import annotations
 
-import atexit
 import logging
 import socket
 import sys
@@ -26,20 +25,23 @@ from storage import accounts, armings
 from storage.engine import StorageError
 from storage.redis import RedisUnavailable
 from tasks import strategies
-from tasks.reporting import report_failure
+from tasks.reporting import report_failure, report_unstored_failure
 from tasks.runs import Expired, fail
-from telemetry import celery_metrics, celery_spans, logs, setup
+from telemetry import celery_metrics, celery_spans, logs, publishing, setup
 from telemetry.instruments import (
     ai_decisions,
+    beat_entry_failed,
     bot_running,
     risk_exits,
     start_at_zero,
     sweeps,
+    task_publish_failed,
     trade_fee_krw,
     trade_volume_krw,
     trades,
     worker_pool_size,
 )
+from telemetry.redacting import Redactor, log_uncaught, redactor_of
 from trading.exits import ExitKind
 from trading.strategy import BadStrategy
 from trading.types import Decision, Side
@@ -56,16 +58,20 @@ START_SECONDS = 10.0
 
 def connect(app: Celery, settings: Settings) -> None:
     """Hook into Celery's signals. Called once, when the app is made."""
+    app.conf.worker_consumer = "telemetry.celery_consumer:WatchedConsumer"
     signals.setup_logging.connect(partial(_setup_logging, settings), weak=False)
-    signals.before_task_publish.connect(celery_metrics.stamp_publish_time, weak=False)
+    publishing.connect()
     signals.celeryd_after_setup.connect(_serve_orders, weak=False)
     signals.worker_init.connect(partial(_start_worker, app, settings), weak=False)
     signals.worker_ready.connect(_worker_ready, weak=False)
-    signals.beat_init.connect(partial(_start_beat, settings), weak=False)
+    signals.beat_init.connect(partial(_start_beat, app, settings), weak=False)
 
 
 def start_telemetry(settings: Settings, process: str, instance: str) -> setup.Telemetry:
-    """Start telemetry for a process of ours; a taken Prometheus port ends it with one line."""
+    """Start telemetry for a process of ours, its logs included; a taken Prometheus port ends it with one line."""
+    redactor = redactor_of(settings)
+    configure_logs(settings, redactor)
+    log_uncaught()
     config = setup.TelemetryConfig(
         service_prefix=settings.otel_service_name,
         process=process,
@@ -75,15 +81,22 @@ def start_telemetry(settings: Settings, process: str, instance: str) -> setup.Te
         protocol=settings.otel_exporter_otlp_protocol,
         insecure=settings.signoz_insecure,
         prometheus_port=settings.prometheus_port,
+        prometheus_host=settings.prometheus_host,
     )
     try:
-        return setup.start(config)
+        return setup.start(config, redactor)
     except setup.PortInUse as error:
         sys.exit(f"autotrader: {error}")
 
 
+def configure_logs(settings: Settings, redactor: Redactor | None = None) -> None:
+    """Logs on stderr as the settings say, without secrets."""
+    logs.configure(settings.log_format, settings.log_level, redactor or redactor_of(settings))
+
+
 def _setup_logging(settings: Settings, **_: Any) -> None:
-    logs.configure(settings.log_format, settings.log_level)
+    # Celery asks after the telemetry of a worker has started, and would else set up logs of its own
+    configure_logs(settings)
 
 
 def _start_worker(app: Celery, settings: Settings, sender: Any, **_: Any) -> None:
@@ -98,10 +111,11 @@ def _start_worker(app: Celery, settings: Settings, sender: Any, **_: Any) -> Non
     worker_pool_size.set(sender.concurrency, {"worker": sender.hostname})
     reporter = ErrorReporter(settings)
     signals.task_failure.connect(partial(report_failure, reporter, sender.hostname), weak=False)
+    signals.task_internal_error.connect(partial(report_unstored_failure, reporter, sender.hostname), weak=False)
     signals.task_revoked.connect(partial(_analysis_expired, reporter, sender.hostname), weak=False)
     try:
         strategies.check(settings)
-        opened = runtime.open_runtime(settings, process, lambda market, at: is_open(market, at).open)
+        opened = runtime.open_runtime(settings, process, lambda market, at: is_open(market, at).open, served)
         account_of = {market: settings.account(market) for market in served}
         opened.run(accounts.claim(opened.engine, account_of), START_SECONDS)
         say_where_orders_go(opened, served)
@@ -167,12 +181,13 @@ def _stop_worker(telemetry: setup.Telemetry, process: str, **_: Any) -> None:
     telemetry.shutdown()
 
 
-def _start_beat(settings: Settings, **_: Any) -> None:
-    telemetry = start_telemetry(settings, "beat", f"beat@{socket.gethostname()}")
-    celery_spans.instrument()
+def _start_beat(app: Celery, settings: Settings, **_: Any) -> None:
+    # Celery has no signal for the end of a beat: its telemetry ends with Python
+    start_telemetry(settings, "beat", f"beat@{socket.gethostname()}")
+    schedule = app.conf.beat_schedule
+    start_at_zero(beat_entry_failed, entry=schedule)
+    start_at_zero(task_publish_failed, task={entry["task"] for entry in schedule.values()})
     bot_running.set(1, {"process": "beat"})
-    # Celery has no signal for the end of a beat
-    atexit.register(telemetry.shutdown)
 
 
 def _analysis_expired(

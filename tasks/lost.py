@@ -14,10 +14,11 @@ from typing import Any
 from settings import check_market
 from storage import runs
 from storage.runs import Pending
-from tasks.analysis import ANALYSIS_EXPIRES_SECONDS, publish
+from tasks.analysis import ANALYSIS_EXPIRES_SECONDS, analyze_and_trade, publish, task_id_of
 from tasks.app import app, settings
 from tasks.base import AsyncTask
 from tasks.runs import fail
+from telemetry.celery_spans import stand_in_for_lost
 from telemetry.instruments import outcomes
 from workers.runtime import current_runtime
 
@@ -52,15 +53,22 @@ async def find(self: Any, market: str) -> dict[str, Any]:
     published = 0
     for row in left:
         if row in too_old:
+            await trace_loss(market, row)
             await fail(runtime, market, row.run_id, row.symbol, Lost("its message is gone"))
         elif await runtime.redis.set(key_of(row), "1", nx=True, ex=patience):
             log.warning("%s of run %s: no message of it is left, published again", row.symbol, row.run_id)
             outcomes.add(1, {"market": market, "outcome": "published_again"})
+            await trace_loss(market, row)
             await publish(market, row.symbol, row.run_id)
             published += 1
     if too_old:
         raise Lost(f"{market}: {', '.join(row.symbol for row in too_old)} came to no end; is a worker of {market} up?")
     return {"market": market, "published_again": published}
+
+
+async def trace_loss(market: str, row: Pending) -> None:
+    """Leave a span for the attempt that ended with its worker, if one had begun."""
+    await asyncio.to_thread(stand_in_for_lost, analyze_and_trade, task_id_of(row.run_id, row.symbol), market)
 
 
 def key_of(row: Pending) -> str:

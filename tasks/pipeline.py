@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 from opentelemetry import trace
 
 from storage import analyses
+from tasks.analysts import Material, gave_no_advice, judge
 from tasks.desks import notifier_of
 from tasks.trade import Analysed, trade
-from telemetry.instruments import ai_decisions, ai_rejections, analysis_duration, analysis_executions
+from telemetry.instruments import ai_decisions, ai_rejections, analysis_duration, analysis_executions, data_age
 from telemetry.trace_ids import current_trace_id
-from trading import analyst, candles, indicators
+from trading import candles, indicators
 from trading.confidence import confidence_range
 from trading.types import Candle, Instrument, Quote
-from trading.validator import PRICE_CHECKS, validate
 from workers.ports import MarketData
 from workers.runtime import Runtime
 
@@ -77,21 +77,10 @@ async def analyse(runtime: Runtime, client: MarketData, symbol: str, run_id: uui
                 values = indicators.compute(data.daily)
             broker = await runtime.broker(market)
             account = await broker.account(data.instrument)
-            with _tracer.start_as_current_span("analyse"):
-                analysis = analyst.analyse(
-                    data.instrument,
-                    data.daily,
-                    data.minutes,
-                    data.quote,
-                    account.position,
-                    language=runtime.settings.notify_language,
-                    indicators=values,
-                )
-                analysis = validate(
-                    analysis, values, data.quote, None, checks=PRICE_CHECKS, language=runtime.settings.notify_language
-                )
-                if analysis.rejected_by is not None:
-                    ai_rejections.add(1, {"rule": analysis.rejected_by})
+            material = Material(data.instrument, data.daily, data.minutes, data.quote, values, account.position)
+            analysis = await judge(runtime, run_id, material)
+            if analysis.rejected_by is not None:
+                ai_rejections.add(1, {"rule": analysis.rejected_by})
             stored = await analyses.store(
                 runtime.engine,
                 run_id=run_id,
@@ -106,18 +95,19 @@ async def analyse(runtime: Runtime, client: MarketData, symbol: str, run_id: uui
             analysis_duration.record(milliseconds_since(started), {"status": "error", **tags})
             raise
         tags["model"] = analysis.model
+        status = "no_advice" if gave_no_advice(analysis) else "success"
         decision = str(analysis.decision)
         analysis_executions.add(
             1,
             {
-                "status": "success",
+                "status": status,
                 "asset_name": symbol,
                 "decision": decision,
                 "confidence_range": confidence_range(analysis.confidence),
                 **tags,
             },
         )
-        analysis_duration.record(milliseconds_since(started), {"status": "success", **tags})
+        analysis_duration.record(milliseconds_since(started), {"status": status, **tags})
         ai_decisions.add(1, {"symbol": symbol, "decision": decision})
         span.set_attributes({"analysis.decision": decision, "analysis.confidence": analysis.confidence})
         span.set_attribute("analysis.id", str(stored.id))
@@ -140,6 +130,7 @@ async def collect(client: MarketData, symbol: str) -> Collected:
         span.set_attributes({"candles.daily": len(daily.result()), "candles.minutes": len(minutes.result())})
         candles.check(daily.result(), symbol=symbol, needed=indicators.MINIMUM_ROWS)
         candles.check_fresh(daily.result(), symbol=symbol, now=datetime.now(UTC))
+        data_age.set((datetime.now(UTC) - quote.result().at).total_seconds(), {"market": client.market})
         return Collected(instrument, daily.result(), minutes.result(), quote.result())
 
 

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from os import environ
 
 from opentelemetry import metrics, trace
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter
 from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricReader, PeriodicExportingMetricReader
-from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
+from opentelemetry.sdk.metrics.view import DropAggregation, ExplicitBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
-from telemetry.instruments import SECONDS
+from telemetry import logs
+from telemetry.exporting import SIGNALS, CountingLogExporter, CountingMetricExporter, CountingSpanExporter
+from telemetry.instruments import SECONDS, export_failures, start_at_zero
+from telemetry.process import watch_process
+from telemetry.redacting import RedactingLogExporter, RedactingSpanExporter, Redactor
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +33,29 @@ log = logging.getLogger(__name__)
 # worker need 20 s to stop.
 EXPORT_TIMEOUT_SECONDS = 2
 SHUTDOWN_DEADLINE_SECONDS = 6.0
+
+# What a killed process has not exported yet is lost with it, so it is exported soon; and what cannot be exported
+# is kept up to these numbers, the oldest of it thrown away first. The SDK's own variables have the last word.
+BATCHES: Mapping[str, str] = {
+    f"OTEL_{processor}_{name}": value
+    for processor in ("BSP", "BLRP")
+    for name, value in (("SCHEDULE_DELAY", "500"), ("MAX_QUEUE_SIZE", "2048"), ("MAX_EXPORT_BATCH_SIZE", "512"))
+}
+# a text longer than that, such as the statement of a large insert, is cut
+LONGEST_ATTRIBUTE = 16_384
+
+# what the instrumentations of others measure, as we want it
+VIEWS = (
+    # its own boundaries start at 5 s, where most tasks have long ended
+    View(
+        instrument_name="flower.task.runtime.seconds",
+        aggregation=ExplicitBucketHistogramAggregation(boundaries=SECONDS),
+    ),
+    # without the address of the database
+    View(instrument_name="db.client.connections.usage", attribute_keys={"state"}),
+    # api.call.duration says more, and it without addresses
+    View(instrument_name="http.client.duration", aggregation=DropAggregation()),
+)
 
 
 class PortInUse(Exception):
@@ -47,27 +78,53 @@ class TelemetryConfig:
     protocol: str
     insecure: bool
     prometheus_port: int
+    prometheus_host: str = "127.0.0.1"
 
     @property
     def service_name(self) -> str:
         return f"{self.service_prefix}-{self.process}"
 
 
-class Telemetry:
-    """The providers of this process. Made once, by `start`."""
+@dataclass(frozen=True, slots=True)
+class Exporters:
+    """Where the three signals go."""
 
-    def __init__(self, tracer_provider: TracerProvider, meter_provider: MeterProvider, stop_prometheus: Any) -> None:
-        self._tracers = tracer_provider
-        self._meters = meter_provider
+    spans: SpanExporter
+    metrics: MetricExporter
+    logs: LogRecordExporter
+
+
+class Telemetry:
+    """The providers of this process. Made once, by `start`; ended by `shutdown`, at the latest when Python ends."""
+
+    def __init__(
+        self,
+        tracers: TracerProvider,
+        meters: MeterProvider,
+        loggers: LoggerProvider | None,
+        stop_prometheus: Callable[[], None] | None,
+    ) -> None:
+        self._tracers = tracers
+        self._meters = meters
+        self._loggers = loggers
         self._stop_prometheus = stop_prometheus
+        self._ended = False
+        atexit.register(self.shutdown)
 
     def shutdown(self, deadline: float = SHUTDOWN_DEADLINE_SECONDS) -> None:
         """Send what is left and stop, within `deadline` seconds even if the collector is away."""
+        if self._ended:
+            return
+        self._ended = True
         # The SDK ignores the time-outs it is given and flushes in the calling thread, so each provider
         # gets a thread of its own that may be left behind.
         threads = [_background(self._tracers.shutdown), _background(self._meters.shutdown)]
+        if self._loggers is not None:
+            threads.append(_background(self._loggers.shutdown))
+        latest = time.monotonic() + deadline
         for thread in threads:
-            thread.join(deadline)
+            thread.join(max(0.0, latest - time.monotonic()))
+        logs.export_to(None)
         if any(thread.is_alive() for thread in threads):
             log.warning("telemetry was not flushed within %.0f s; is the collector reachable?", deadline)
         if self._stop_prometheus is not None:
@@ -80,8 +137,8 @@ def _background(function: Callable[[], object]) -> threading.Thread:
     return thread
 
 
-def start(config: TelemetryConfig) -> Telemetry:
-    """Make the global providers of this process. Raises `PortInUse`."""
+def start(config: TelemetryConfig, redactor: Redactor | None = None) -> Telemetry:
+    """Make the global providers of this process; `redactor` sees what is exported last. Raises `PortInUse`."""
     resource = Resource.create(
         {
             "service.name": config.service_name,
@@ -90,61 +147,82 @@ def start(config: TelemetryConfig) -> Telemetry:
             "deployment.environment": config.environment,
         }
     )
-    tracers = TracerProvider(resource=resource)
+    for name, value in BATCHES.items():
+        environ.setdefault(name, value)
+    # first, because a taken port is a reason not to start, and what has started would have to be stopped
+    serve = _open_prometheus(config) if config.prometheus_port else None
+    tracers = TracerProvider(
+        resource=resource, shutdown_on_exit=False, span_limits=SpanLimits(max_attribute_length=LONGEST_ATTRIBUTE)
+    )
     readers: list[MetricReader] = []
+    loggers = None
     if config.endpoint:
-        spans, measurements = _exporters(config)
+        exporters = _exporters(config)
+        redactor = redactor or Redactor()
+        spans = RedactingSpanExporter(CountingSpanExporter(exporters.spans), redactor)
         tracers.add_span_processor(BatchSpanProcessor(spans))
-        readers.append(PeriodicExportingMetricReader(measurements, export_timeout_millis=EXPORT_TIMEOUT_SECONDS * 1000))
+        readers.append(
+            PeriodicExportingMetricReader(
+                CountingMetricExporter(exporters.metrics), export_timeout_millis=EXPORT_TIMEOUT_SECONDS * 1000
+            )
+        )
+        loggers = LoggerProvider(resource=resource, shutdown_on_exit=False)
+        records = RedactingLogExporter(CountingLogExporter(exporters.logs), redactor)
+        loggers.add_log_record_processor(BatchLogRecordProcessor(records))
     stop_prometheus = None
-    if config.prometheus_port:
-        reader, stop_prometheus = _prometheus(config.prometheus_port)
+    if serve is not None:
+        reader, stop_prometheus = serve
         readers.append(reader)
     meters = MeterProvider(
         metric_readers=readers,
         resource=resource,
+        shutdown_on_exit=False,
         exemplar_filter=AlwaysOffExemplarFilter(),
-        # the instrumentation's own boundaries start at 5 s, where most tasks have long ended
-        views=[
-            View(
-                instrument_name="flower.task.runtime.seconds",
-                aggregation=ExplicitBucketHistogramAggregation(boundaries=SECONDS),
-            )
-        ],
+        views=VIEWS,
     )
     trace.set_tracer_provider(tracers)
     metrics.set_meter_provider(meters)
-    return Telemetry(tracers, meters, stop_prometheus)
+    logs.export_to(loggers)
+    if config.endpoint:
+        start_at_zero(export_failures, signal=SIGNALS)
+    watch_process()
+    return Telemetry(tracers, meters, loggers, stop_prometheus)
 
 
-def _exporters(config: TelemetryConfig) -> tuple[SpanExporter, MetricExporter]:
+def _exporters(config: TelemetryConfig) -> Exporters:
     if config.protocol == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc import _log_exporter as grpc_logs
         from opentelemetry.exporter.otlp.proto.grpc import metric_exporter as grpc_metrics
         from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc_traces
 
-        return (
-            grpc_traces.OTLPSpanExporter(config.endpoint, insecure=config.insecure, timeout=EXPORT_TIMEOUT_SECONDS),
-            grpc_metrics.OTLPMetricExporter(config.endpoint, insecure=config.insecure, timeout=EXPORT_TIMEOUT_SECONDS),
+        where, insecure, timeout = config.endpoint, config.insecure, EXPORT_TIMEOUT_SECONDS
+        return Exporters(
+            grpc_traces.OTLPSpanExporter(where, insecure=insecure, timeout=timeout),
+            grpc_metrics.OTLPMetricExporter(where, insecure=insecure, timeout=timeout),
+            grpc_logs.OTLPLogExporter(where, insecure=insecure, timeout=timeout),
         )
+    from opentelemetry.exporter.otlp.proto.http import _log_exporter as http_logs
     from opentelemetry.exporter.otlp.proto.http import metric_exporter as http_metrics
     from opentelemetry.exporter.otlp.proto.http import trace_exporter as http_traces
 
     base = config.endpoint.rstrip("/")
-    return (
+    return Exporters(
         http_traces.OTLPSpanExporter(f"{base}/v1/traces", timeout=EXPORT_TIMEOUT_SECONDS),
         http_metrics.OTLPMetricExporter(f"{base}/v1/metrics", timeout=EXPORT_TIMEOUT_SECONDS),
+        http_logs.OTLPLogExporter(f"{base}/v1/logs", timeout=EXPORT_TIMEOUT_SECONDS),
     )
 
 
-def _prometheus(port: int) -> tuple[MetricReader, Callable[[], None]]:
+def _open_prometheus(config: TelemetryConfig) -> tuple[MetricReader, Callable[[], None]]:
     from opentelemetry.exporter.prometheus import PrometheusMetricReader
     from prometheus_client import start_http_server
 
     try:
-        server, thread = start_http_server(port, "127.0.0.1")
+        server, thread = start_http_server(config.prometheus_port, config.prometheus_host)
     except OSError as error:
         raise PortInUse(
-            f"port {port} for Prometheus cannot be opened ({error.strerror}): set PROMETHEUS_PORT to a free port, or 0"
+            f"port {config.prometheus_port} for Prometheus cannot be opened at {config.prometheus_host} "
+            f"({error.strerror}): set PROMETHEUS_PORT to a free port, or 0, and PROMETHEUS_HOST to one of ours"
         ) from None
 
     def stop() -> None:

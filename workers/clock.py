@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
+from telemetry.instruments import clock_offset
+
 ZERO = timedelta(0)
 # the header has no fractions (RFC 9110, 5.6.7)
 RESOLUTION = timedelta(seconds=1)
@@ -51,6 +53,9 @@ class ClockWatch:
         if lowest > highest:
             # one of the two clocks was set since then, or while we waited: start anew
             heard = [possible] if possible.lowest <= possible.highest else []
+        elif len(heard) >= PROOF:
+            # ours less theirs: the other way round
+            clock_offset.set(0.0 - nearest_to_zero(lowest, highest).total_seconds(), {"service": venue})
         self._heard[venue] = heard[-REPLIES:]
 
     def offset(self, now: datetime) -> timedelta | None:

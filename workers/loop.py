@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from telemetry.instruments import loop_lag
+from telemetry.instruments import loop_lag, loop_stalled
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +33,18 @@ class DeadlineExceeded(Exception):
 
 
 class LoopThread:
-    """A running event loop. `name` labels its lag metric."""
+    """A running event loop. `name` labels its metrics; after `stuck_after` seconds without a turn, `on_stuck`."""
 
-    def __init__(self, name: str, *, on_stuck: Callable[[float], None] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        on_stuck: Callable[[float], None] | None = None,
+        stuck_after: float = STUCK_AFTER_SECONDS,
+    ) -> None:
         self._name = name
         self._on_stuck = on_stuck or end_process
+        self._stuck_after = stuck_after
         self._loop = asyncio.new_event_loop()
         self._pulse = time.monotonic()
         self._stopping = threading.Event()
@@ -46,6 +53,9 @@ class LoopThread:
 
     def start(self) -> None:
         """Start the loop and the thread that watches it."""
+        self._pulse = time.monotonic()
+        # looked up when it is exported, by a thread of the exporter's, so that it rises while the loop hangs
+        loop_stalled.observe(self._silent, {"process": self._name})
         self._thread.start()
         self._loop.call_soon_threadsafe(self._beat, self._loop.time())
         self._watchdog.start()
@@ -67,6 +77,7 @@ class LoopThread:
     def stop(self) -> None:
         """Stop the loop once its callbacks have run; coroutines still pending are cancelled first."""
         self._stopping.set()
+        loop_stalled.forget({"process": self._name})
         if self._thread.is_alive():
             asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop).result(CLEANUP_SECONDS)
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -84,10 +95,14 @@ class LoopThread:
 
     def _watch(self) -> None:
         while not self._stopping.wait(1.0):
-            silent = time.monotonic() - self._pulse
-            if silent > STUCK_AFTER_SECONDS:
+            silent = self._silent()
+            if silent > self._stuck_after:
                 self._on_stuck(silent)
                 return
+
+    def _silent(self) -> float:
+        """Seconds since the loop last ran a timer of ours; up to half a second is its ordinary pace."""
+        return time.monotonic() - self._pulse
 
 
 def end_process(silent: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
 from opentelemetry.instrumentation.redis import RedisInstrumentor
@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from settings import MARKETS, Settings
 from storage.engine import check_ready, open_engine
 from storage.redis import check_redis, open_redis
+from workers import watches
 from workers.http import VenueHttp, open_session
 from workers.limits import Limiter
 from workers.loop import LoopThread
@@ -27,20 +28,28 @@ OPEN_SECONDS = 20.0
 
 
 class Runtime:
-    """The open resources of one worker process; `process` names it in metrics and in PostgreSQL."""
+    """The open resources of one worker process; `process` names it in metrics and in PostgreSQL.
+
+    `served` are the markets whose queues it serves.
+    """
 
     engine: AsyncEngine
     http: VenueHttp
     redis: Redis
 
-    def __init__(self, settings: Settings, process: str, in_session: InSession = always) -> None:
+    def __init__(
+        self, settings: Settings, process: str, in_session: InSession = always, served: Iterable[str] = ()
+    ) -> None:
         self.settings = settings
         self._in_session = in_session
         self.process = process
-        self._loop = LoopThread(process)
+        self._served = frozenset(served)
+        self._loop = LoopThread(process, stuck_after=settings.watchdog_seconds)
         self._markets: dict[str, MarketData] = {}
         self._brokers: dict[str, Broker] = {}
         self._opening = asyncio.Lock()
+        self._stop = asyncio.Event()
+        self._watching: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Open everything on the loop. Raises `StorageError` or `RedisUnavailable`, each one clear line."""
@@ -99,8 +108,12 @@ class Runtime:
         SQLAlchemyInstrumentor().instrument(engine=self.engine.sync_engine, skip_dep_check=True)
         await check_ready(self.engine)
         self.http = open_session(self.settings.http_timeout_seconds, limiter=Limiter(self.redis))
+        watching = watches.of(self.settings, self.process, self._served, self.http, self._stop)
+        self._watching = [asyncio.create_task(watch) for watch in watching]
 
     async def _close(self) -> None:
+        self._stop.set()
+        await asyncio.gather(*self._watching, return_exceptions=True)
         for market in self._markets.values():
             await market.close()
         await self.http.close()
@@ -111,12 +124,14 @@ class Runtime:
 _current: Runtime | None = None
 
 
-def open_runtime(settings: Settings, process: str, in_session: InSession = always) -> Runtime:
+def open_runtime(
+    settings: Settings, process: str, in_session: InSession = always, served: Iterable[str] = ()
+) -> Runtime:
     """Start the runtime of this process; called once, when the worker starts."""
     global _current
     if _current is not None:
         raise RuntimeError("the runtime of this process is open already")
-    runtime = Runtime(settings, process, in_session)
+    runtime = Runtime(settings, process, in_session, served)
     runtime.start()
     _current = runtime
     return runtime

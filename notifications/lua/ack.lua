@@ -1,6 +1,9 @@
--- The alert was delivered. ARGV: id token message_id occurrences_shown keep_ms
--- The window starts here, at delivery. Returns 1, or 0 if the claim was not this sender's any more.
-local id, token, message, shown, keep = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+-- The alert was delivered. ARGV: id token message_id occurrences_shown keep_ms via
+-- message_id is "" if it was a line of a digest, which no edit of one alert may replace; `via` is the chat it went
+-- to, if not its own. The window starts here, at delivery.
+-- Returns 1, or 0 if the claim was not this sender's any more.
+local id, token, message, shown, keep, via =
+  ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 if not holds(id, token) then return 0 end
 local rec, open = record_key(id), P .. 'open:'
 redis.call('ZREM', P .. 'inflight', id)
@@ -19,7 +22,7 @@ if record[2] == '1' then
   redis.call('DEL', rec)
   return 1
 end
-redis.call('HSET', rec, 'msg', message, 'shown', shown, 'until', string.format('%.0f', ends), 'att', 0,
+redis.call('HSET', rec, 'msg', message, 'via', via, 'shown', shown, 'until', string.format('%.0f', ends), 'att', 0,
   'tok', '', 'state', 'shown')
 if tonumber(record[5]) > shown then
   make_ready(id, ends + 1)

@@ -1,8 +1,11 @@
--- Lease the most urgent alert that is due. ARGV: lease_ms token max_attempts aging_ms lowest_priority chat...
--- Returns {id, flat record} or {milliseconds until there may be something, at most an hour}.
-local lease, token, max_attempts, aging, lowest =
-  tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+-- Lease the most urgent alert that is due, or all of a flood.
+-- ARGV: lease_ms token max_attempts aging_ms lowest_priority fold_above(-1 = never) chat...
+-- Returns {id, flat record}, or {'*', {id, flat record}...} for a digest, or {milliseconds until there may be
+-- something, at most an hour}.
+local lease, token, max_attempts, aging, lowest, fold_above =
+  tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local inflight, wait = P .. 'inflight', 3600000
+local MOST_IN_A_DIGEST = 500
 
 local function sooner(milliseconds)
   if milliseconds < wait then wait = milliseconds end
@@ -12,7 +15,11 @@ end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', inflight, '-inf', NOW, 'LIMIT', 0, 100)) do
   redis.call('ZREM', inflight, id)
   local attempts = tonumber(redis.call('HGET', record_key(id), 'att'))
-  if attempts and attempts >= max_attempts then bury(id) elseif attempts then make_ready(id, NOW) end
+  if attempts and attempts >= max_attempts then
+    bury(id, 'its senders died while they had it')
+  elseif attempts then
+    make_ready(id, NOW)
+  end
 end
 local first_lease = redis.call('ZRANGE', inflight, 0, 0, 'WITHSCORES')[2]
 if first_lease then sooner(tonumber(first_lease) - NOW) end
@@ -23,37 +30,66 @@ if paused > 0 then
   return {wait}
 end
 
-local best, best_key, best_rank = nil, nil, nil
-for position = 6, #ARGV do
-  local chat = ARGV[position]
+local function lease_it(id, key)
+  local rec = record_key(id)
+  redis.call('ZREM', key, id)
+  redis.call('ZADD', inflight, string.format('%.0f', NOW + lease), id)
+  redis.call('HSET', rec, 'tok', token, 'state', 'inflight')
+  redis.call('HINCRBY', rec, 'att', 1)
+  return {id, redis.call('HGETALL', rec)}
+end
+
+local best, best_key, best_rank, best_prio, best_chat = nil, nil, nil, nil, nil
+for position = 7, #ARGV do
+  local chat, last = ARGV[position], lowest
   local chat_paused = redis.call('PTTL', P .. 'pause:' .. chat)
   if chat_paused > 0 then
     sooner(chat_paused)
-  else
-    for prio = 0, lowest do
-      local key = P .. 'ready:' .. chat .. ':' .. prio
-      local head = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
-      while head[1] and tonumber(head[2]) <= NOW and redis.call('EXISTS', record_key(head[1])) == 0 do
-        redis.call('ZREM', key, head[1])
-        head = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
-      end
-      if head[1] then
-        local due = tonumber(head[2])
-        -- each step down costs `aging` ms, so nothing waits for ever behind what is a little more urgent
-        local rank = prio == 0 and due - 1e14 or due + prio * aging
-        if due > NOW then sooner(due - NOW)
-        elseif not best or rank < best_rank then best, best_key, best_rank = head[1], key, rank end
+    last = redis.call('GET', P .. 'pause:' .. chat) == 'critical passes' and 0 or -1
+  end
+  for prio = 0, last do
+    local key = P .. 'ready:' .. chat .. ':' .. prio
+    local head = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+    while head[1] and tonumber(head[2]) <= NOW and redis.call('EXISTS', record_key(head[1])) == 0 do
+      redis.call('ZREM', key, head[1])
+      head = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+    end
+    if head[1] then
+      local due = tonumber(head[2])
+      -- each step down costs `aging` ms, so nothing waits for ever behind what is a little more urgent
+      local rank = prio == 0 and due - 1e14 or due + prio * aging
+      if due > NOW then sooner(due - NOW)
+      elseif not best or rank < best_rank then
+        best, best_key, best_rank, best_prio, best_chat = head[1], key, rank, prio, chat
       end
     end
   end
 end
 if not best then return {wait} end
 
-local rec = record_key(best)
-redis.call('ZREM', best_key, best)
-redis.call('ZADD', inflight, string.format('%.0f', NOW + lease), best)
-redis.call('HSET', rec, 'tok', token, 'state', 'inflight')
-redis.call('HINCRBY', rec, 'att', 1)
+-- One line of a digest does for an alert that counts its occurrences and was not shown yet. An event that happens
+-- once is told by itself, and so is what failed before: it must not take the others with it.
+local function foldable(id)
+  local record = redis.call('HMGET', record_key(id), 'once', 'msg', 'att')
+  return record[1] == '0' and record[2] == '' and tonumber(record[3]) == 0
+end
+
+if fold_above >= 0 and best_prio > 0 and foldable(best) then
+  local flood = {}
+  for prio = 1, lowest do
+    local key = P .. 'ready:' .. best_chat .. ':' .. prio
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', NOW, 'LIMIT', 0, MOST_IN_A_DIGEST)) do
+      if foldable(id) then flood[#flood + 1] = {id, key} end
+    end
+  end
+  if #flood > fold_above then
+    local leased = {'*'}
+    for _, found in ipairs(flood) do leased[#leased + 1] = lease_it(found[1], found[2]) end
+    return leased
+  end
+end
+
+local claimed = lease_it(best, best_key)
 -- what is claimed after it was shown is the edit at the end of the window
-if redis.call('HGET', rec, 'msg') ~= '' then close(best) end
-return {best, redis.call('HGETALL', rec)}
+if redis.call('HGET', record_key(best), 'msg') ~= '' then close(best) end
+return claimed

@@ -2,11 +2,13 @@
 --
 -- Keys, all under the prefix KEYS[1] (record keys are computed, so the ledger wants one Redis, not a cluster):
 --   open:<fingerprint>        the id of the record that counts further occurrences; ends with the window
---   rec:<id>                  hash: fp chat prio once window n first last att tok state msg shown p
+--   rec:<id>                  hash: fp chat prio once window n first last att tok state msg via shown until why p
+--   counted                   zset of the ids of occurrences that were counted, of a day at most
 --   ready:<chat>:<priority>   zset of ids by the time they are due (ms)
 --   inflight                  zset of ids by the end of their lease (ms)
---   dead                      zset of ids by the time they were given up (ms)
+--   dead                      zset of ids by the time they were given up (ms), until the notifier has moved them
 --   pause, pause:<chat>       exist while the bot, or one chat, must not be used
+--   moved                     hash of chats that became supergroups
 --   wake                      a list the notifier blocks on
 --   seq                       numbers the records
 -- States of a record: ready -> inflight -> shown -> ready (edit due) -> inflight -> deleted; or dead.
@@ -33,9 +35,9 @@ local function close(id)
   if redis.call('GET', open) == id then redis.call('DEL', open) end
 end
 
-local function bury(id)
+local function bury(id, reason)
   close(id)
-  redis.call('HSET', record_key(id), 'state', 'dead')
+  redis.call('HSET', record_key(id), 'state', 'dead', 'tok', '', 'why', reason)
   redis.call('ZADD', P .. 'dead', string.format('%.0f', NOW), id)
 end
 

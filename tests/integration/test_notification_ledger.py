@@ -18,15 +18,24 @@ from redis.asyncio import Redis
 
 from notifications import ledger as ledger_module
 from notifications.alert import Alert, Claim
-from notifications.ledger import HookRecorder, Idle, Ledger, Recorded
+from notifications.ledger import Idle, Ledger, Recorded
 from notifications.message import Chat, Message, Priority
+from notifications.recorder import HookRecorder
 from notifications.reporter import ErrorReporter
+from notifications.spool import Spool, read
 from sandbox.local import LocalRedis
 from settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 WINDOW = 0.3
 BOTH = (Chat.TRADE, Chat.ERROR)
+
+
+@pytest.fixture(autouse=True)
+def own_spool(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A spool of each test's own, for this process and those it starts."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state" / "autotrader" / "spool"
 
 
 @pytest.fixture(scope="module")
@@ -266,8 +275,8 @@ RECORD_MANY = """
 import sys
 from datetime import UTC, datetime
 from notifications.alert import Alert
-from notifications.ledger import HookRecorder
 from notifications.message import Chat, Message, Priority
+from notifications.recorder import HookRecorder
 recorder = HookRecorder(sys.argv[1])
 message = Message("text", (), Priority.HIGH, Chat.ERROR)
 for _ in range(500):
@@ -306,23 +315,43 @@ def settings(url: str, **changes: object) -> Settings:
     return Settings(_env_file=None, redis_url=url, telegram_token="1:abcdefghij", telegram_chat_id="1", **changes)  # type: ignore[arg-type]
 
 
-def test_the_hook_never_raises_and_is_fast_with_redis_down(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def spooled(directory: Path) -> int:
+    """How many occurrences are on disk."""
+    return sum(len(found.ids) for path in directory.glob("*.jsonl") for found in read(path))
+
+
+def test_the_hook_spools_at_once_with_redis_down(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     with counted(monkeypatch) as results:
-        reporter = ErrorReporter(settings("redis://127.0.0.1:1/0"))
+        reporter = ErrorReporter(settings("redis://127.0.0.1:1/0", alert_spool_dir=str(tmp_path)))
         started = time.perf_counter()
         reporter.report(ValueError("token=abcdef boom"), task="t", symbol="KRW-BTC")
         assert time.perf_counter() - started < 0.5
+    assert results["spooled"] == 1
+    assert spooled(tmp_path) == 1
+    kept = next(tmp_path.glob("*.jsonl")).read_text()
+    assert "KRW-BTC" in kept
+    assert "abcdef" not in kept + caplog.text
+
+
+def test_an_alert_is_lost_only_if_the_disk_fails_too_and_then_the_log_has_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    no_directory = tmp_path / "file"
+    no_directory.write_text("")
+    with counted(monkeypatch) as results:
+        reporter = ErrorReporter(settings("redis://127.0.0.1:1/0", alert_spool_dir=str(no_directory)))
+        reporter.report(ValueError("token=abcdef boom"), task="t", symbol="KRW-BTC")
     assert results["lost"] == 1
     assert "alert lost" in caplog.text
     assert "KRW-BTC" in caplog.text
     assert "abcdef" not in caplog.text
 
 
-def test_the_hook_never_raises_and_is_fast_with_redis_hanging(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hook_never_raises_and_is_fast_with_redis_hanging(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with LocalRedis() as redis, counted(monkeypatch) as results:
-        reporter = ErrorReporter(settings(redis.url))
+        reporter = ErrorReporter(settings(redis.url, alert_spool_dir=str(tmp_path)))
         reporter.report(ValueError("first"))
         assert redis.pid
         os.kill(redis.pid, signal.SIGSTOP)
@@ -333,15 +362,15 @@ def test_the_hook_never_raises_and_is_fast_with_redis_hanging(monkeypatch: pytes
                 assert time.perf_counter() - started < 0.5
         finally:
             os.kill(redis.pid, signal.SIGCONT)
-    assert results["lost"] == 2
+    assert results["spooled"] == 2
 
 
-def test_the_hook_records_again_after_redis_was_restarted() -> None:
+def test_the_hook_records_again_after_redis_was_restarted(tmp_path: Path) -> None:
     with LocalRedis() as redis:
-        recorder = HookRecorder(redis.url)
+        recorder = HookRecorder(redis.url, spool=Spool(tmp_path))
         assert recorder.record(alert()) is Recorded.NEW
         redis.stop()
-        assert recorder.record(alert()) is Recorded.LOST
+        assert recorder.record(alert()) is Recorded.SPOOLED
         redis.start()
         assert recorder.record(alert()) is Recorded.NEW
         redis.stop()
@@ -350,11 +379,14 @@ def test_the_hook_records_again_after_redis_was_restarted() -> None:
         recorder.close()
 
 
-async def test_the_async_recorder_does_not_raise_with_redis_down(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_async_recorder_does_not_raise_with_redis_down(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     with counted(monkeypatch) as results:
         async with Redis.from_url("redis://127.0.0.1:1/0") as client:
             assert await Ledger(client).record(alert()) is Recorded.LOST
-    assert results["lost"] == 1
+            assert await Ledger(client, spool=Spool(tmp_path)).record(alert()) is Recorded.SPOOLED
+    assert results == {"lost": 1, "spooled": 1}
 
 
 class Unprintable(Exception):

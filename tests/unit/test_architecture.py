@@ -14,12 +14,14 @@ ROOT = Path(__file__).resolve().parents[2]
 ALLOWED = {
     "trading": set[str](),
     "telemetry": set[str](),
-    "beat": {"settings", "storage", "telemetry"},
+    "beat": {"notifications", "settings", "storage", "telemetry"},
     "storage": {"trading", "telemetry"},
     "workers": {"trading", "telemetry", "storage", "settings"},
-    "notifications": {"trading", "telemetry", "settings"},
+    "notifications": {"trading", "telemetry", "settings", "storage"},
     "tasks": {"beat", "notifications", "settings", "storage", "telemetry", "trading", "workers"},
-    "sandbox": {"beat", "settings", "storage", "trading"},
+    "api": {"notifications", "settings", "storage", "tasks", "telemetry", "trading", "workers"},
+    "doctor": {"beat", "notifications", "settings", "storage", "tasks", "telemetry", "trading", "workers"},
+    "sandbox": {"beat", "notifications", "settings", "storage", "trading"},
 }
 OURS = {*ALLOWED, "settings", "cli"}
 

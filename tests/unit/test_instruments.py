@@ -14,7 +14,7 @@ from telemetry.instruments import CATALOGUE
 def test_names_units_and_attributes_are_well_formed() -> None:
     for entry in CATALOGUE.values():
         assert re.fullmatch(r"[a-z][a-z0-9_.]*", entry.name)
-        assert entry.unit in {"1", "s", "ms"}
+        assert entry.unit in {"1", "s", "ms", "By", "USD"}
         assert entry.description
         assert not {"task_id", "exception", "url", "message"} & set(entry.attributes)
 

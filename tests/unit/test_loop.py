@@ -8,8 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.metrics import CallbackOptions
 from opentelemetry.sdk.trace import TracerProvider
 
+from telemetry.instruments import loop_stalled
 from workers import loop as module
 from workers.loop import DeadlineExceeded, LoopThread
 
@@ -92,18 +94,30 @@ def test_a_time_out_inside_the_task_is_not_its_deadline(loop: LoopThread) -> Non
     assert not isinstance(caught.value, DeadlineExceeded)
 
 
-def test_a_stuck_loop_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STUCK_AFTER_SECONDS", 1.0)
+def stalled(process: str) -> list[float]:
+    """What an export would say now."""
+    observations = loop_stalled._observations(CallbackOptions())
+    return [float(seen.value) for seen in observations if (seen.attributes or {})["process"] == process]
+
+
+def test_a_stuck_loop_is_noticed_and_seen_by_who_asks_while_it_hangs() -> None:
     noticed = threading.Event()
-    thread = LoopThread("stuck", on_stuck=lambda _: noticed.set())
+    thread = LoopThread("stuck", on_stuck=lambda _: noticed.set(), stuck_after=1.0)
     thread.start()
 
     async def block() -> None:
         time.sleep(3)  # noqa: ASYNC251 — that is the fault
 
-    thread.run(block(), 10)
+    hanging = threading.Thread(target=thread.run, args=(block(), 10))
+    hanging.start()
     assert noticed.wait(3)
+    [first] = stalled("stuck")
+    time.sleep(0.2)
+    [later] = stalled("stuck")
+    assert 1.0 < first < later
+    hanging.join()
     thread.stop()
+    assert stalled("stuck") == []
 
 
 def test_stopping_cancels_what_still_runs() -> None:

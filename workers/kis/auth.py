@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from datetime import UTC, datetime
 from uuid import uuid4
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from telemetry.instruments import credential_expiry
 from workers.calls import Call
 from workers.errors import BadCredentials, Throttled, Unreachable
 from workers.http import VenueHttp, request_json
@@ -28,6 +30,7 @@ WAIT_SECONDS = 20.0
 POLL_SECONDS = 0.1
 # longer than the longest HTTP time-out, so that a lock outlives its holder's request but not its holder for long
 LOCK_MILLISECONDS = 45_000
+EXPIRY_OF = {"service": "kis", "credential": "access_token"}
 
 DELETE_IF_EQUAL = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
 
@@ -67,6 +70,7 @@ class SharedToken:
         self._lock_key = f"{self._token_key}:lock"
         self._backoff_key = f"{self._token_key}:backoff"
         self._delete_if_equal = redis.register_script(DELETE_IF_EQUAL)
+        self._reported = ""
 
     async def token(self) -> str:
         """A token that is good for ten minutes more.
@@ -91,6 +95,7 @@ class SharedToken:
         deadline = clock.time() + self._wait_seconds
         while True:
             if stored := await self._stored():
+                await self._report(stored)
                 return stored
             pause = await self._backoff_left()
             if pause > 0:
@@ -137,7 +142,16 @@ class SharedToken:
         left = (token.access_token_token_expired - datetime.now(UTC)).total_seconds()
         seconds = max(SHORTEST_SECONDS, int(left) - REFRESH_BEFORE_SECONDS)
         await self._redis.set(self._token_key, token.access_token, ex=seconds)
+        self._reported = token.access_token
+        credential_expiry.set(token.access_token_token_expired.timestamp(), EXPIRY_OF)
         return token.access_token
+
+    async def _report(self, stored: str) -> None:
+        """Export when a token ends that another process asked for, once per token."""
+        if stored != self._reported:
+            left = await self._redis.ttl(self._token_key)
+            self._reported = stored
+            credential_expiry.set(time.time() + left + REFRESH_BEFORE_SECONDS, EXPIRY_OF)
 
     async def _stored(self) -> str | None:
         value: bytes | str | None = await self._redis.get(self._token_key)

@@ -1,0 +1,1 @@
+"""`autotrader doctor`: is everything there that the system needs, and does what it sends arrive?"""

@@ -1,0 +1,72 @@
+"""The words for processes that start, stop, fall silent and come back, and for floods of errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class LifeWords:
+    """One language. Titles and effects hold `{process}`, the others what they name."""
+
+    started: str
+    stopped: str
+    version: str
+    mode: str
+    markets: str
+    silent: str
+    back: str
+    last_sign: str
+    never: str
+    silent_for: str
+    seconds: str
+    worker_effect: str
+    worker_cure: str
+    beat_effect: str
+    beat_cure: str
+    digest: str
+    digest_more: str
+    diverted: str
+
+
+LIFE_KO = LifeWords(
+    started="봇 시작",
+    stopped="봇 종료",
+    version="버전",
+    mode="모드",
+    markets="시장",
+    silent="{process} 응답 없음",
+    back="{process} 복구됨",
+    last_sign="마지막 신호",
+    never="없음",
+    silent_for="무응답 시간",
+    seconds="{n}초",
+    worker_effect="이 시장의 분석, 주문 확인, 손절·익절이 멈춰 있을 수 있습니다.",
+    worker_cure="프로세스와 로그를 확인하고 다시 시작하세요: autotrader worker {market}",
+    beat_effect="새 작업이 예약되지 않습니다. 모든 시장의 분석과 손절·익절이 멈춰 있을 수 있습니다.",
+    beat_cure="프로세스와 로그를 확인하고 다시 시작하세요: autotrader beat",
+    digest="오류 모음: {kinds}종 {n}건",
+    digest_more="그 밖에 {kinds}종 {n}건",
+    diverted="이 알림의 채팅방을 쓸 수 없어 여기로 보냅니다. 확인할 설정: {setting}",
+)
+
+LIFE_EN = LifeWords(
+    started="Bot started",
+    stopped="Bot stopped",
+    version="Version",
+    mode="Mode",
+    markets="Markets",
+    silent="{process} is silent",
+    back="{process} is back",
+    last_sign="Last sign",
+    never="none",
+    silent_for="Silent for",
+    seconds="{n} s",
+    worker_effect="Analyses, order checks, stops and targets of this market may be at a standstill.",
+    worker_cure="Look at the process and its log, and start it again: autotrader worker {market}",
+    beat_effect="No task is scheduled: analyses, stops and targets of all markets may be at a standstill.",
+    beat_cure="Look at the process and its log, and start it again: autotrader beat",
+    digest="Errors: {kinds} kinds, {n} in all",
+    digest_more="and {kinds} more kinds, {n} in all",
+    diverted="The chat of this alert cannot be used, so it comes here. Check {setting}",
+)

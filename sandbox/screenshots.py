@@ -1,0 +1,157 @@
+"""`make screenshots`: the pictures of docs/images, taken of the running system at the sandbox's venues."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import http.client
+import json
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox.browser import BrowserError, Page, browser
+from sandbox.client import SandboxError
+from sandbox.feeds import FeedError
+from sandbox.local import LocalServerError
+from sandbox.processes import ProcessFailed
+from sandbox.stack import ROOT, Options, Stack, StackError
+from settings import MARKETS
+
+IMAGES = ROOT / "docs" / "images"
+WIDTH = 1360
+HIGHEST = 1500
+MOST_BYTES = 300_000
+WORK_SECONDS = 120.0
+SEED = 7
+
+ANALYSIS = "tasks.analysis.analyze_and_trade"
+# a symbol whose venue does not answer, so that a failure is to be seen as well
+FAILING = "KRW-XRP"
+FAILED, SUCCEEDED = "FAILURE", "SUCCESS"
+
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class NothingToShow(Exception):
+    """The system did not come to what the pictures are to show; one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One picture: the page, and the JavaScript that is true once it shows what it is for."""
+
+    name: str
+    url: str
+    shows: str
+    login: str = ""
+    highest: int = HIGHEST
+
+
+def shots(stack: Stack, tasks: Mapping[str, Mapping[str, Any]]) -> list[Shot]:
+    """The pictures there are to take, when `tasks` have run."""
+    flower, login = stack.flower_url, stack.flower_login
+    shows = "document.body.innerText.includes('{}')".format
+    done = next(task for task, seen in tasks.items() if (seen["name"], seen["state"]) == (ANALYSIS, SUCCEEDED))
+    failed = next(task for task, seen in tasks.items() if (seen["name"], seen["state"]) == (ANALYSIS, FAILED))
+    rows = "document.querySelectorAll('table tbody tr').length"
+    return [
+        Shot("flower-workers", f"{flower}/workers", f"{rows} >= {len(MARKETS)}", login),
+        Shot("flower-tasks", f"{flower}/tasks?name={ANALYSIS}", f"{rows} >= 8", login, 760),
+        Shot("flower-task", f"{flower}/task/{done}", shows(done), login),
+        # not its traceback, which names the folders of the machine the picture is taken on
+        Shot(
+            "flower-task-failed",
+            f"{flower}/task/{failed}",
+            shows(failed),
+            login,
+            1_020,
+        ),
+        Shot("telegram-sandbox", f"{stack.sandbox_url}/", shows("분석"), highest=1_800),
+    ]
+
+
+def finished(stack: Stack) -> Mapping[str, Mapping[str, Any]]:
+    """Flower's tasks, once every market has analyses and one of them has failed. Raises `NothingToShow`."""
+    deadline = time.monotonic() + WORK_SECONDS
+    wanted = {f"{market}@": SUCCEEDED for market in MARKETS}
+    while time.monotonic() < deadline:
+        stack.group.check()
+        tasks = _tasks(stack)
+        analyses = [task for task in tasks.values() if task.get("name") == ANALYSIS]
+        seen = {(str(task.get("worker")).partition("@")[0] + "@", task["state"]) for task in analyses}
+        if set(wanted.items()) <= seen and any(state == FAILED for _, state in seen):
+            return tasks
+        time.sleep(1)
+    raise NothingToShow(f"not every market had an analysis within {WORK_SECONDS:g} s")
+
+
+def _tasks(stack: Stack) -> dict[str, dict[str, Any]]:
+    request = urllib.request.Request(f"{stack.flower_url}/api/tasks")
+    request.add_header("Authorization", "Basic " + base64.b64encode(stack.flower_login.encode()).decode())
+    try:
+        with _DIRECT.open(request, timeout=10) as reply:
+            tasks: dict[str, dict[str, Any]] = json.load(reply)
+            return tasks
+    except (OSError, http.client.HTTPException) as error:
+        raise NothingToShow(f"Flower does not answer: {error}") from None
+
+
+async def take(page: Page, shot: Shot) -> bytes:
+    """Take one picture. Raises `BrowserError`."""
+    await page.open(shot.url, width=WIDTH, login=shot.login)
+    await page.wait_for(f"document.readyState === 'complete' && {shot.shows}")
+    # Flower's tables measure their columns while they are empty
+    adjust = "window.$?.fn?.dataTable?.tables({api: true}).columns.adjust()"
+    await page.send("Runtime.evaluate", expression=adjust)
+    await page.wait_for("document.fonts.status === 'loaded'")
+    await asyncio.sleep(1)
+    return await page.picture(width=WIDTH, highest=shot.highest)
+
+
+def main() -> int:
+    """Take all pictures; 1 with one line if that fails."""
+    try:
+        with Stack(Options(feed="simulated", seed=SEED, fail=(FAILING,)), _tell) as stack:
+            planned = shots(stack, finished(stack))
+            keep(planned, asyncio.run(_take_all(stack, planned)))
+    except (
+        BrowserError,
+        NothingToShow,
+        SandboxError,
+        FeedError,
+        LocalServerError,
+        ProcessFailed,
+        StackError,
+    ) as error:
+        _tell(f"screenshots: {error}")
+        return 1
+    return 0
+
+
+async def _take_all(stack: Stack, planned: Sequence[Shot]) -> list[bytes]:
+    async with browser(stack.group, stack.scratch / "chromium") as page:
+        return [await take(page, shot) for shot in planned]
+
+
+def keep(planned: Sequence[Shot], pictures: Sequence[bytes]) -> None:
+    """Write the pictures; none may be larger than a page of documentation bears. Raises `NothingToShow`."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    for shot, picture in zip(planned, pictures, strict=True):
+        if len(picture) > MOST_BYTES:
+            raise NothingToShow(f"{shot.name} is {len(picture):,} bytes, more than {MOST_BYTES:,}")
+        file = IMAGES / f"{shot.name}.png"
+        file.write_bytes(picture)
+        _tell(f"{file.relative_to(ROOT)}: {len(picture):,} bytes")
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

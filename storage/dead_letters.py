@@ -1,0 +1,96 @@
+"""Alerts that were given up, kept until somebody has seen them.
+
+Straight over asyncpg, without SQLAlchemy: the notifier is the smallest process of the system, needs the database only
+for this, and would carry 20 MB more. A connection is opened for each call; there are few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+
+CONNECT_TIMEOUT_SECONDS = 5.0
+STATEMENT_TIMEOUT_SECONDS = 15.0
+
+
+class DeadLettersUnavailable(Exception):
+    """The database does not answer or lacks the table; the message says what it says, without address or password."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An alert with why it was given up. `payload` is without secrets; `seen_at` is None until somebody saw it."""
+
+    id: str
+    died_at: datetime
+    fingerprint: str
+    kind: str
+    payload: str
+    attempts: int
+    occurrences: int
+    first_at: datetime
+    last_at: datetime
+    reason: str
+    seen_at: datetime | None = None
+
+
+async def keep(database_url: str, letters: Sequence[DeadLetter]) -> None:
+    """Keep the letters; one that is kept already stays as it is. Raises `DeadLettersUnavailable`."""
+    rows = [
+        (
+            letter.id, letter.died_at, letter.fingerprint, letter.kind, letter.payload, letter.attempts,
+            letter.occurrences, letter.first_at, letter.last_at, letter.reason,
+        )
+        for letter in letters
+    ]  # fmt: skip
+    async with _connection(database_url) as connection:
+        await connection.executemany(
+            "INSERT INTO dead_letters (id, died_at, fingerprint, kind, payload, attempts, occurrences, first_at, "
+            "last_at, reason) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
+            rows,
+        )
+
+
+async def unseen(database_url: str) -> int:
+    """How many nobody has seen yet. Raises `DeadLettersUnavailable`."""
+    async with _connection(database_url) as connection:
+        return int(await connection.fetchval("SELECT count(*) FROM dead_letters WHERE seen_at IS NULL"))
+
+
+async def newest(database_url: str, limit: int) -> list[DeadLetter]:
+    """The last ones that were given up, newest first. Raises `DeadLettersUnavailable`."""
+    async with _connection(database_url) as connection:
+        rows = await connection.fetch("SELECT * FROM dead_letters ORDER BY died_at DESC, id LIMIT $1", limit)
+    return [DeadLetter(**dict(row)) for row in rows]
+
+
+async def mark_seen(database_url: str) -> int:
+    """Note that somebody has seen them all; returns how many were new. Raises `DeadLettersUnavailable`."""
+    async with _connection(database_url) as connection:
+        rows = await connection.fetch("UPDATE dead_letters SET seen_at = now() WHERE seen_at IS NULL RETURNING id")
+    return len(rows)
+
+
+@asynccontextmanager
+async def _connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    # SQLAlchemy's spelling of a URL, and libpq's
+    dsn = database_url.replace("postgresql+asyncpg://", "postgresql://", 1).replace("?ssl=", "?sslmode=")
+    try:
+        connection = await asyncpg.connect(
+            dsn.replace("&ssl=", "&sslmode="),
+            timeout=CONNECT_TIMEOUT_SECONDS,
+            command_timeout=STATEMENT_TIMEOUT_SECONDS,
+            server_settings={"application_name": "autotrader-notifier"},
+        )
+        try:
+            yield connection
+        finally:
+            await connection.close(timeout=CONNECT_TIMEOUT_SECONDS)
+    except asyncpg.UndefinedTableError:
+        raise DeadLettersUnavailable("the database was not migrated; run: autotrader migrate") from None
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
+        raise DeadLettersUnavailable(type(error).__name__) from None

@@ -1,0 +1,191 @@
+"""Who judges a symbol: the rules, or a language model whose answer passes every check of the validator."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from opentelemetry import trace
+
+from storage import llm_calls
+from telemetry.instruments import llm_budget_left
+from telemetry.trace_ids import current_trace_id
+from trading import analyst, market_risk, prompt
+from trading.indicators import Indicators
+from trading.periods import kst_day, starts
+from trading.signals import Language
+from trading.snapshot import Snapshot
+from trading.types import Analysis, Candle, Instrument, Position, Quote
+from trading.validator import CHECKS, PRICE_CHECKS, validate
+from workers.runtime import Runtime
+
+if TYPE_CHECKING:
+    from workers.llm.analyst import Answer, LlmAnalyst
+
+log = logging.getLogger(__name__)
+
+# what other coins fall with
+REFERENCE = {"upbit": "KRW-BTC"}
+REFERENCE_DAYS = 8
+RULES: dict[str, dict[Language, str]] = {
+    "llm_budget": {"ko": "오늘의 AI 예산을 모두 썼습니다", "en": "Today's budget for models is spent"},
+    "llm_closed": {"ko": "모든 AI 모델이 잠시 막혀 있습니다", "en": "Every model is closed for a while"},
+    "llm_deadline": {"ko": "AI 응답을 기다릴 시간이 다 됐습니다", "en": "No time is left to wait for a model"},
+    "llm_timeout": {"ko": "AI 모델이 제때 답하지 않았습니다", "en": "No model answered in time"},
+    "llm_safety": {"ko": "AI 모델이 안전 정책으로 답을 멈췄습니다", "en": "The models stopped for safety"},
+    "llm_truncated": {"ko": "AI 응답이 중간에 끊겼습니다", "en": "The answer was cut off"},
+    "llm_invalid": {"ko": "AI 응답이 정해진 형식이 아닙니다", "en": "The answers were not in the form asked for"},
+    "llm_throttled": {"ko": "AI 모델의 호출 한도를 넘었습니다", "en": "The models refused for rate"},
+    "llm_quota": {"ko": "AI 모델의 사용량을 모두 썼습니다", "en": "The quota of the models is spent"},
+    "llm_failed": {"ko": "AI 모델을 쓸 수 없습니다", "en": "The models cannot be used"},
+}  # fmt: skip
+
+_tracer = trace.get_tracer("autotrader")
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """All that an analysis is made from, checked."""
+
+    instrument: Instrument
+    daily: Sequence[Candle]
+    hourly: Sequence[Candle]
+    quote: Quote
+    indicators: Indicators
+    position: Position
+
+
+async def judge(runtime: Runtime, run_id: uuid.UUID, material: Material) -> Analysis:
+    """What the analyst of the settings makes of it, validated. A model that gives no advice is a HOLD that says why;
+    raises what storage and Redis raise."""
+    if runtime.settings.analyst == "rules":
+        return _by_rules(material, runtime.settings.notify_language)
+    return await _by_model(runtime, run_id, material)
+
+
+def gave_no_advice(analysis: Analysis) -> bool:
+    """Whether it is the HOLD that stands for models that gave none."""
+    return analysis.rejected_by in RULES
+
+
+def _by_rules(material: Material, language: Language) -> Analysis:
+    with _tracer.start_as_current_span("analyse"):
+        made = analyst.analyse(
+            material.instrument,
+            material.daily,
+            material.hourly,
+            material.quote,
+            material.position,
+            language=language,
+            indicators=material.indicators,
+        )
+        # its signals are made of the indicators already
+        return validate(made, material.indicators, material.quote, None, checks=PRICE_CHECKS, language=language)
+
+
+async def _by_model(runtime: Runtime, run_id: uuid.UUID, material: Material) -> Analysis:
+    from workers.llm.advice import no_advice
+
+    settings, quote = runtime.settings, material.quote
+    language = settings.notify_language
+    if await _is_spent(runtime):
+        return no_advice(RULES["llm_budget"][language], settings.llm_models[0], quote, "llm_budget")
+    with _tracer.start_as_current_span("build_prompt") as span:
+        asked = prompt.build(_snapshot(material), language)
+        span.set_attribute("prompt.length", len(asked.user))
+    answer = await model_of(runtime).ask(asked)
+    await _keep(runtime, run_id, material.instrument, asked, answer)
+    if answer.advice is None:
+        rule = f"llm_{answer.outcome}" if f"llm_{answer.outcome}" in RULES else "llm_failed"
+        return no_advice(RULES[rule][language], answer.model, quote, rule)
+    made = answer.advice.analysis(answer.model, quote)
+    risk = market_risk.assess(material.daily, material.hourly, await _reference(runtime, material.instrument))
+    return validate(made, material.indicators, quote, risk, checks=CHECKS, language=language)
+
+
+def _snapshot(material: Material) -> Snapshot:
+    return Snapshot(
+        instrument=material.instrument,
+        quote=material.quote,
+        daily=material.daily,
+        hourly=material.hourly,
+        indicators=material.indicators,
+        position=material.position,
+    )
+
+
+async def _is_spent(runtime: Runtime) -> bool:
+    budget = runtime.settings.llm_budget_usd_per_day
+    if not budget:
+        return False
+    today = starts(kst_day(datetime.now(UTC)))
+    left = budget - await llm_calls.spent_since(runtime.engine, today)
+    llm_budget_left.set(float(max(left, Decimal(0))))
+    return left <= 0
+
+
+async def _keep(
+    runtime: Runtime, run_id: uuid.UUID, instrument: Instrument, asked: prompt.Prompt, answer: Answer
+) -> None:
+    text = f"{asked.system}\n\n{asked.user}"
+    await llm_calls.store(
+        runtime.engine,
+        [
+            llm_calls.LlmCall(
+                model=attempt.model,
+                key=attempt.key,
+                outcome=attempt.outcome,
+                seconds=attempt.seconds,
+                input_tokens=attempt.input_tokens,
+                output_tokens=attempt.output_tokens,
+                cost=attempt.cost,
+                # all attempts of an analysis are asked the same
+                prompt="" if number else text,
+                reply=attempt.reply,
+                error=attempt.error,
+            )
+            for number, attempt in enumerate(answer.attempts)
+        ],
+        run_id=run_id,
+        market=instrument.market,
+        symbol=instrument.symbol,
+        prompt_version=prompt.VERSION,
+        trace_id=current_trace_id(),
+    )
+
+
+async def _reference(runtime: Runtime, instrument: Instrument) -> Sequence[Candle] | None:
+    """The last days of what the market follows; None where nothing leads it."""
+    symbol = REFERENCE.get(instrument.market)
+    if symbol is None or symbol == instrument.symbol:
+        return None
+    client = await runtime.market(instrument.market)
+    return await client.candles(symbol, REFERENCE_DAYS)
+
+
+def model_of(runtime: Runtime) -> LlmAnalyst:
+    """The language models of this process, opened once. Raises `BadModel`."""
+    return _open(runtime)
+
+
+@lru_cache(maxsize=1)
+def _open(runtime: Runtime) -> LlmAnalyst:
+    # heavy, and not needed where the rules decide
+    from workers.llm.analyst import LlmAnalyst
+    from workers.llm.blocks import Blocks
+
+    settings = runtime.settings
+    return LlmAnalyst(
+        settings.llm_models,
+        settings.google_keys,
+        Blocks(runtime.redis),
+        base_url=settings.gemini_base_url,
+        timeout=settings.llm_timeout_seconds,
+        deadline=settings.llm_deadline_seconds,
+    )

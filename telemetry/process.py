@@ -1,0 +1,28 @@
+"""What this process uses of its machine, from the standard library."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+
+from telemetry.instruments import process_cpu, process_memory
+
+_STATM = Path("/proc/self/statm")
+
+
+def watch_process() -> None:
+    """Report processor time and memory at every export."""
+    process_cpu.observe(time.process_time)
+    process_memory.observe(resident_bytes)
+
+
+def resident_bytes() -> float:
+    """The memory that is resident now; where there is no /proc, the most that ever was."""
+    try:
+        return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024

@@ -1,0 +1,48 @@
+"""Tasks that end in every way a task can; a worker takes them in with `-I endings`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from celery.exceptions import Reject
+
+from tasks.app import app
+from tasks.base import AsyncTask
+
+
+@app.task(base=AsyncTask, name="endings.succeed")  # type: ignore[untyped-decorator]
+async def succeed() -> None:
+    """Return."""
+
+
+@app.task(base=AsyncTask, name="endings.fail")  # type: ignore[untyped-decorator]
+async def fail() -> None:
+    raise ValueError("as asked")
+
+
+@app.task(base=AsyncTask, bind=True, name="endings.retry", max_retries=3)  # type: ignore[untyped-decorator]
+async def retry(self: Any) -> None:
+    """Ask for another try once."""
+    if self.request.retries == 0:
+        raise self.retry(countdown=1)
+
+
+@app.task(base=AsyncTask, name="endings.reject")  # type: ignore[untyped-decorator]
+async def reject() -> None:
+    raise Reject("as asked", requeue=False)
+
+
+@app.task(base=AsyncTask, name="endings.late", deadline=0.3)  # type: ignore[untyped-decorator]
+async def late() -> None:
+    await asyncio.sleep(30)
+
+
+@app.task(base=AsyncTask, name="endings.hold", deadline=12.0)  # type: ignore[untyped-decorator]
+async def hold(mark: str, seconds: float) -> None:
+    """Take its time when it is begun for the first time; `mark` is a file that says so."""
+    if await asyncio.to_thread(Path(mark).exists):
+        return
+    await asyncio.to_thread(Path(mark).touch)
+    await asyncio.sleep(seconds)
