@@ -170,6 +170,14 @@ def why(analysis_id: Annotated[str, typer.Argument(help="the id at the end of an
 
 
 @app.command()
+def models(clear: Annotated[bool, typer.Option("--clear", help="open them all")] = False) -> None:
+    """Which language models are closed after a refusal, for which key (by its hash), and for how long."""
+    from operate import show_models
+
+    typer.echo(_answer(show_models(get_settings(), clear)))
+
+
+@app.command()
 def status() -> None:
     """Trading states, heartbeats, the last runs and the accounts."""
     from operate import show_status

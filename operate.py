@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ from notifications.alert import first_line
 from notifications.spool import spool_of
 from notifications.trades import TradeNotifier
 from settings import MARKETS, Settings, check_market
-from storage import accounts, analyses, armings, dead_letters, recent, runs, trades, trading_states
+from storage import accounts, analyses, armings, dead_letters, llm_calls, recent, runs, trades, trading_states
 from storage import orders as journal
 from storage.engine import check_ready, open_engine
 from storage.errors import NotFound, StorageError
@@ -34,6 +34,7 @@ from trading.types import Holdings
 from workers.errors import VenueError
 from workers.http import open_session
 from workers.limits import Limiter
+from workers.llm.blocks import Blocks
 from workers.markets import open_broker
 from workers.paper.broker import PaperBroker
 
@@ -196,8 +197,40 @@ async def _explained(engine: AsyncEngine, analysis_id: uuid.UUID, outcome: str |
             f"order {intent.client_order_id}: {intent.side} {intent.quantity} at {money(intent.price)} "
             f"{intent.currency}, {order.state}" + (f" ({order.reason})" if order.reason else "")
         )
+    lines += _asked(await llm_calls.of_analysis(engine, stored.run_id, stored.symbol))
     lines.append(f"analysis {stored.id}, run {stored.run_id}, trace {stored.trace_id or 'none'}")
     return "\n".join(lines)
+
+
+def _asked(calls: Sequence[llm_calls.LlmCall]) -> list[str]:
+    """What language models were asked for it and said, as lines."""
+    lines = []
+    for call in calls:
+        if call.prompt:
+            lines += ["asked:", *(f"  {line}" for line in call.prompt.splitlines())]
+        lines.append(
+            f"{call.model}: {call.outcome} after {call.seconds:.1f} s, {call.input_tokens} tokens in, "
+            f"{call.output_tokens} out, {call.cost:.6f} USD"
+        )
+        lines += [f"  {line}" for text in (call.reply, call.error) for line in text.splitlines()]
+    return lines
+
+
+async def show_models(settings: Settings, clear: bool) -> str:
+    """Which language models are closed for which key (by its hash), and until when; `clear` opens them all."""
+    redis = open_redis(settings.redis_url)
+    blocks = Blocks(redis)
+    try:
+        await check_redis(redis, settings.redis_url)
+        opened = await blocks.clear() if clear else 0
+        closed = await blocks.listed()
+    except RedisUnavailable as error:
+        raise CannotAnswer(str(error)) from None
+    finally:
+        await redis.aclose()
+    lines = [f"{opened} opened"] if clear else []
+    lines += [f"{block.model} with key {block.key}: {block.reason}, {block.seconds:.0f} s left" for block in closed]
+    return "\n".join(lines) or "every model may be asked"
 
 
 async def show_status(settings: Settings) -> str:

@@ -32,7 +32,7 @@ def upgrade() -> None:
             trace_id text,
             at timestamptz DEFAULT now() NOT NULL,
             CONSTRAINT pk_llm_calls PRIMARY KEY (seq),
-            CONSTRAINT fk_llm_calls_run_id_market_runs FOREIGN KEY (run_id, market) REFERENCES runs (id, market),
+            CONSTRAINT fk_llm_calls_run_id_market FOREIGN KEY (run_id, market) REFERENCES runs (id, market),
             CONSTRAINT ck_llm_calls_cost CHECK (cost >= 0 AND cost < 'Infinity'),
             CONSTRAINT ck_llm_calls_tokens CHECK (input_tokens >= 0 AND output_tokens >= 0)
         )
