@@ -33,6 +33,7 @@ from telemetry.instruments import (
     beat_entry_failed,
     bot_running,
     risk_exits,
+    risk_frequency_blocked,
     start_at_zero,
     sweeps,
     task_publish_failed,
@@ -135,6 +136,7 @@ def _serve_orders(sender: str, instance: Any, **_: Any) -> None:
 
 def start_counters(settings: Settings, markets: Iterable[str]) -> None:
     """Export 0 for what this worker may come to count, so that an alert sees the first event."""
+    start_at_zero(risk_frequency_blocked)
     for market in markets:
         symbols = settings.symbols(market)
         start_at_zero(sweeps, market=(market,), outcome=("published", "duplicate", "closed"))

@@ -35,7 +35,6 @@ MAY_BE_EMPTY = {
     "pg_locks_count": "a lock that is held while it is asked",
     "pg_stat_activity_max_tx_duration": "a transaction that is open while it is asked",
     "risk_circuit_breaker_total": "a loss limit that was broken",
-    "risk_frequency_blocked_total": "an order held back for the sake of its frequency",
 }
 
 

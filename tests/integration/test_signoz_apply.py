@@ -92,16 +92,16 @@ def edit(path: Path, *keys: str | int, value: Any) -> None:
 async def test_everything_is_created_once_and_a_second_run_changes_nothing(signoz: SigNoz) -> None:
     first = await run(signoz.url)
     assert (first.code, first.err) == (0, "")
-    assert len(signoz.dashboards) == len(DASHBOARDS) == 4
+    assert len(signoz.dashboards) == len(DASHBOARDS) == 5
     assert len(signoz.rules) == len(RULES) == 8
     assert [channel["name"] for channel in signoz.channels.values()] == ["autotrader-telegram"]
-    assert len(first.of("created")) == 13
+    assert len(first.of("created")) == 14
 
     written = list(signoz.writes)
     second = await run(signoz.url)
     assert (second.code, second.err) == (0, "")
-    assert len(second.of("unchanged")) == 13
-    assert second.out.splitlines()[-1] == "13 unchanged"
+    assert len(second.of("unchanged")) == 14
+    assert second.out.splitlines()[-1] == "14 unchanged"
     assert signoz.writes == written
 
 
@@ -140,7 +140,7 @@ async def test_another_token_updates_the_channel_and_only_it(signoz: SigNoz) -> 
 async def test_a_dry_run_says_what_it_would_do_and_writes_nothing(signoz: SigNoz) -> None:
     outcome = await run(signoz.url, "--dry-run")
     assert outcome.code == 0
-    assert outcome.out.splitlines()[-1] == "dry run, nothing written: 13 created"
+    assert outcome.out.splitlines()[-1] == "dry run, nothing written: 14 created"
     assert signoz.writes == []
 
 
@@ -168,7 +168,7 @@ async def test_many_dashboards_of_others_do_not_hide_ours(signoz: SigNoz) -> Non
     other = {"name": "x", "spec": {"display": {"name": "x"}}, "tags": []}
     signoz.dashboards |= {str(number): other | {"id": str(number), "name": f"x{number}"} for number in range(450)}
     await run(signoz.url)
-    assert len((await run(signoz.url)).of("unchanged")) == 13
+    assert len((await run(signoz.url)).of("unchanged")) == 14
 
 
 MISTAKES: tuple[tuple[str, tuple[str | int, ...], object, str], ...] = (
@@ -203,7 +203,7 @@ async def test_refused_files_are_named_with_the_field_and_the_others_are_applied
     assert lines.keys() == {file for file, _, _, _ in MISTAKES}
     for file, _, _, said in MISTAKES:
         assert said in lines[file]
-    assert outcome.out.splitlines()[-1] == "4 created, 9 refused"
+    assert outcome.out.splitlines()[-1] == "5 created, 9 refused"
 
 
 async def test_a_file_that_is_no_json_is_named_and_nothing_is_written(signoz: SigNoz, folder: Path) -> None:
