@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
-from celery import Celery, current_app
+from celery import Celery, current_app, signals
 from celery.app.trace import reset_worker_optimizations, setup_worker_optimizations
 from celery.contrib.testing.worker import start_worker
 from opentelemetry import trace
@@ -39,6 +39,13 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
     yield exporter
     celery_spans.uninstrument()
     utils.CELERY_CONTEXT_ATTRIBUTES = before
+
+
+@pytest.fixture(autouse=True)
+def _no_lifecycle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever imported `tasks.app` before has connected what starts one of our own workers; this one is bare."""
+    for signal in ("setup_logging", "celeryd_after_setup", "worker_init", "worker_ready", "worker_shutdown"):
+        monkeypatch.setattr(getattr(signals, signal), "receivers", [])
 
 
 @pytest.fixture
