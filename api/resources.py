@@ -9,7 +9,6 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 from opentelemetry.instrumentation.redis import RedisInstrumentor
-from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -21,6 +20,7 @@ from notifications.trades import TradeNotifier
 from settings import Settings
 from storage.engine import open_engine
 from storage.redis import open_redis
+from telemetry import databases
 from workers.http import open_session
 from workers.limits import Limiter
 
@@ -45,8 +45,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     async with AsyncExitStack() as stack:
         engine = open_engine(settings.database_url, pool_size=POOL_SIZE, application_name="autotrader-api")
         stack.push_async_callback(engine.dispose)
-        # it declares SQLAlchemy < 2.1; its spans of 2.1 are pinned by a test
-        SQLAlchemyInstrumentor().instrument(engine=engine.sync_engine, skip_dep_check=True)
+        databases.instrument(engine)
         redis = open_redis(settings.redis_url)
         stack.push_async_callback(redis.aclose)
         RedisInstrumentor.instrument_client(redis)

@@ -29,6 +29,7 @@ PROCESSES: dict[str, tuple[str, ...]] = {
     "celery.beat.": (BEAT,),
     "celery.queue.": (NOTIFIER,),
     "celery.task.publish_failed": (WORKER, BEAT, API),
+    "db.client.": (WORKER, API),
     "http": (API,),
     "process.": (WORKER, BEAT, NOTIFIER, API),
 }
@@ -37,8 +38,6 @@ PROCESSES: dict[str, tuple[str, ...]] = {
 FOREIGN: dict[str, tuple[str, ...]] = {
     # OpenTelemetry's Celery instrumentation, for the page of SigNoz
     **dict.fromkeys((f"flower_task_runtime_seconds{suffix}" for suffix in HISTOGRAM_SUFFIXES), ("task", "worker")),
-    # OpenTelemetry's SQLAlchemy instrumentation: how much of the pool is in use
-    "db_client_connections_usage_connections": ("state",),
     "target_info": ("service_name", "service_version", "service_instance_id", "deployment_environment"),
 }
 

@@ -232,6 +232,9 @@ loop_lag = _histogram("autotrader.loop.lag", "How late the event loop ran a time
 loop_stalled = _gauge("autotrader.loop.stalled", "Time since the event loop last ran", "process", unit="s")
 process_cpu = _observed_counter("process.cpu.time", "Processor time of this process, user and system", unit="s")
 process_memory = _gauge("process.memory.usage", "Resident memory of this process", unit="By")
+database_connections = _gauge(
+    "db.client.connections.usage", "Connections to the database in the pool of this process", "state"
+)
 dependency_up = _gauge(
     "autotrader.dependency.up", "1 while this process can use it: redis or postgresql", "process", "dependency"
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import sys
 import time
@@ -17,6 +18,8 @@ from telemetry.redacting import RedactEvent, Redactor
 
 # These write whole URLs, with the bot token or a key in them, at INFO.
 LOUD_LOGGERS = ("httpx", "httpcore", "telegram", "yfinance", "urllib3", "peewee")
+# Says of every task that it has come. How it ended is said too, and what has come is counted (celery.task.received).
+REPEATING_LOGGERS = ("celery.worker.strategy",)
 # What the export itself has to say is never exported: it would be the next thing to export.
 EXPORT_LOGGERS = ("opentelemetry", "urllib3", "grpc")
 # A collector that is away is the same news at every export.
@@ -79,6 +82,8 @@ def configure(log_format: str, level: str, redactor: Redactor | None = None) -> 
     root.setLevel(level)
     for name in LOUD_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in REPEATING_LOGGERS:
+        logging.getLogger(name).setLevel(logging.DEBUG if level == "DEBUG" else logging.WARNING)
 
 
 def export_to(provider: LoggerProvider | None) -> None:
@@ -101,8 +106,11 @@ class ExportingHandler(LoggingHandler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Export the text and the exception; the extras of others (Celery adds a task's arguments) stay here."""
-        fields = {name: value for name, value in vars(record).items() if name in _RECORD_FIELDS}
-        super().emit(logging.makeLogRecord(fields))
+        if extras := vars(record).keys() - _RECORD_FIELDS:
+            record = copy.copy(record)
+            for name in extras:
+                delattr(record, name)
+        super().emit(record)
 
 
 class NotAgain(logging.Filter):

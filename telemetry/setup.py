@@ -51,8 +51,6 @@ VIEWS = (
         instrument_name="flower.task.runtime.seconds",
         aggregation=ExplicitBucketHistogramAggregation(boundaries=SECONDS),
     ),
-    # without the address of the database
-    View(instrument_name="db.client.connections.usage", attribute_keys={"state"}),
     # api.call.duration says more, and it without addresses
     View(instrument_name="http.client.duration", aggregation=DropAggregation()),
 )

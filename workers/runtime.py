@@ -7,13 +7,13 @@ from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
 from opentelemetry.instrumentation.redis import RedisInstrumentor
-from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from settings import MARKETS, Settings
 from storage.engine import check_ready, open_engine
 from storage.redis import check_redis, open_redis
+from telemetry import databases
 from workers import watches
 from workers.http import VenueHttp, open_session
 from workers.limits import Limiter
@@ -104,8 +104,7 @@ class Runtime:
             pool_size=self.settings.worker_concurrency,
             application_name=f"autotrader-{self.process}",
         )
-        # it declares SQLAlchemy < 2.1; its spans of 2.1 are pinned by a test
-        SQLAlchemyInstrumentor().instrument(engine=self.engine.sync_engine, skip_dep_check=True)
+        databases.instrument(self.engine)
         await check_ready(self.engine)
         self.http = open_session(self.settings.http_timeout_seconds, limiter=Limiter(self.redis))
         watching = watches.of(self.settings, self.process, self._served, self.http, self._stop)

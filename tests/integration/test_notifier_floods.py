@@ -86,6 +86,13 @@ async def until(condition: Callable[[], object], seconds: float = 15) -> None:
         await asyncio.sleep(0.01)
 
 
+async def settled(ledger: Ledger, seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while await ledger.depth():
+        assert time.monotonic() < deadline, "something is still to be sent"
+        await asyncio.sleep(0.01)
+
+
 def texts(sandbox: Sandbox, chat: int) -> list[str]:
     return [message["text"] for message in sandbox.telegram.messages() if message["chat_id"] == chat]
 
@@ -180,9 +187,7 @@ async def test_errors_go_to_the_other_chat_while_theirs_cannot_be_used(
             await ledger.record(alert(f"f{number}"))
         await until(lambda: len(texts(sandbox, TRADE_CHAT)) == 3)
         # Telegram has the last one a moment before the ledger knows it
-        async with asyncio.timeout(10):
-            while await ledger.depth():
-                await asyncio.sleep(0.05)
+        await settled(ledger)
     assert all("text of f" in text and "ERROR_REPORTING_CHAT_ID" in text for text in texts(sandbox, TRADE_CHAT))
     refused = [
         one for one in sandbox.requests.listed() if one["path"].endswith("/sendMessage") and one["status"] == 403
