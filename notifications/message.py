@@ -46,13 +46,28 @@ class Entity:
 
 
 @dataclass(frozen=True, slots=True)
+class Button:
+    """A button under a message: `action` is what the bot gets when it is pressed (1-64 bytes), or `url` is opened."""
+
+    label: str
+    action: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """What is shown, how urgent it is, and to which of the two chats it goes."""
+    """What is shown, how urgent it is, and to which of the two chats it goes.
+
+    `buttons` are rows of buttons. `picture` names a PNG kept in Redis (`notifications.pictures`) that goes above the
+    text; where it is gone by then, the text goes alone.
+    """
 
     text: str
     entities: tuple[Entity, ...]
     priority: Priority
     chat: Chat
+    buttons: tuple[tuple[Button, ...], ...] = ()
+    picture: str = ""
 
     def redacted(self, secrets: Iterable[str]) -> Message:
         """Without secrets. The formatting goes too where one was found, since its offsets no longer fit."""

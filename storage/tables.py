@@ -42,7 +42,7 @@ from trading.exits import ExitKind
 from trading.state import State
 from trading.types import Decision, OrderState, Side, TimeInForce
 
-SCHEMA_REVISION = "0006"
+SCHEMA_REVISION = "0007"
 """The migration these tables stand at; known without importing Alembic, which costs a process 11 MB."""
 
 metadata = MetaData(
@@ -480,6 +480,36 @@ dead_letters = Table(
     PrimaryKeyConstraint("id", "died_at"),
 )
 Index("ix_dead_letters_unseen", dead_letters.c.died_at, postgresql_where=text("seen_at IS NULL"))
+
+# what people told the bot to do, or tried to: one row per command or pressed button
+bot_commands = Table(
+    "bot_commands",
+    metadata,
+    Column("seq", BigInteger, Identity(always=True), primary_key=True),
+    # Telegram's number of the update: a command that is delivered twice is done once
+    Column("update_id", BigInteger, nullable=False, unique=True),
+    Column("chat_id", BigInteger, nullable=False),
+    Column("user_id", BigInteger, nullable=False),
+    Column("username", Text, nullable=False),
+    Column("command", Text, nullable=False),
+    Column("arguments", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("detail", Text, nullable=False, server_default=""),
+    Column("trace_id", Text),
+    Column("at", _TIME, nullable=False, server_default=text("now()")),
+    _one_of("outcome", ("begun", "done", "asked", "refused", "failed")),
+)
+Index("ix_bot_commands_at", bot_commands.c.at)
+
+# groups that became supergroups: what the settings call them, and what Telegram calls them now
+moved_chats = Table(
+    "moved_chats",
+    metadata,
+    Column("chat_id", Text, nullable=False),
+    Column("moved_to", Text, nullable=False),
+    Column("at", _TIME, nullable=False, server_default=text("now()")),
+    PrimaryKeyConstraint("chat_id"),
+)
 
 # one row per question to a language model
 llm_calls = Table(
