@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from settings import MARKETS, UnknownMarket, check_market, get_settings
+from settings import MARKETS, SettingsError, UnknownMarket, check_market, get_settings
 
 FLOWER_CONFIG = Path(__file__).resolve().parent / "deploy" / "flower" / "flowerconfig.py"
 
@@ -25,6 +25,9 @@ app = typer.Typer(
 
 alerts = typer.Typer(help="What the alert queue could not deliver.", no_args_is_help=True)
 app.add_typer(alerts, name="alerts")
+
+telegram = typer.Typer(help="Set up the Telegram bot (docs/telegram.md).", no_args_is_help=True)
+app.add_typer(telegram, name="telegram")
 
 
 @app.command()
@@ -60,8 +63,9 @@ def flower(context: typer.Context) -> None:
 
 @app.command()
 def notifier() -> None:
-    """Run the process that talks to Telegram."""
+    """Run the process that talks to Telegram: it sends alerts and answers commands."""
     from beat.schedule import orders_queue
+    from bot.process import run_bot
     from notifications.notifier import NotifierError, run_notifier
     from tasks.lifecycle import start_telemetry
     from telemetry import logs
@@ -76,7 +80,12 @@ def notifier() -> None:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         served = [market for market in MARKETS if settings.symbols(market)]
         queues = [*served, *map(orders_queue, served)]
-        await run_notifier(settings, stop=stop, queues=queues, announce=True)
+        bot = asyncio.create_task(run_bot(settings, stop=stop))
+        try:
+            await run_notifier(settings, stop=stop, queues=queues, announce=True)
+        finally:
+            stop.set()
+            await bot
 
     try:
         asyncio.run(run())
@@ -202,6 +211,66 @@ def positions() -> None:
 
 
 @app.command()
+def pnl(days: Annotated[int, typer.Option(help="KST days, today's included")] = 7) -> None:
+    """What was earned after fees and taxes, market by market, and what is unrealised."""
+    from operate import show_pnl
+
+    typer.echo(_answer(show_pnl(get_settings(), days)))
+
+
+@app.command()
+def daily() -> None:
+    """Today's figures so far, as the daily report tells them when the day is over."""
+    from operate import show_daily
+
+    typer.echo(_answer(show_daily(get_settings())))
+
+
+@app.command()
+def locks() -> None:
+    """Everything that keeps a symbol or a market from trading now."""
+    from operate import show_locks
+
+    typer.echo(_answer(show_locks(get_settings())))
+
+
+@app.command(name="unlock")
+def lift(name: Annotated[str, typer.Argument(help="its name in `autotrader locks`")]) -> None:
+    """Lift a lock, where a person can."""
+    from operate import operator, unlock
+
+    typer.echo(_answer(unlock(get_settings(), name, operator())))
+
+
+@app.command(name="pause")
+def stop_buying(
+    market: Annotated[str, typer.Argument(help="only this market")] = "",
+    hours: Annotated[float, typer.Option("--for", help="hours until it ends by itself; 0 = until resumed")] = 0,
+    reason: Annotated[str, typer.Option(help="why; shown wherever the pause is")] = "",
+) -> None:
+    """Buy nothing, everywhere or in a market; stop-losses and sales go on."""
+    from operate import operator, pause
+
+    typer.echo(_answer(pause(get_settings(), market, hours, reason, operator())))
+
+
+@app.command()
+def flatten(
+    market: Annotated[str, typer.Argument(help="only this market")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> None:
+    """Stop buying and sell every position that our own fills hold, everywhere or in a market."""
+    if market:
+        check_market(market)
+    from operate import operator, request_flatten
+
+    wanted = market or "everything"
+    if not yes and typer.prompt(f"Every position is sold at what the market pays. Type {wanted} to go on") != wanted:
+        sys.exit("autotrader: nothing was sold")
+    typer.echo(_answer(request_flatten(get_settings(), market, operator())))
+
+
+@app.command()
 def halt(
     market: Annotated[str, typer.Argument(help="only this market")] = "",
     symbol: Annotated[str, typer.Argument(help="only this symbol of it")] = "",
@@ -274,6 +343,49 @@ def doctor(
 
     if faults := asyncio.run(run()):
         sys.exit(f"autotrader: {faults} at fault")
+
+
+@telegram.command("test")
+def telegram_test() -> None:
+    """Send a test message to both chats, and say of each fault what to do; exit 1 if there is one."""
+    from doctor.telegram_setup import telegram_settings, try_chats
+
+    async def run() -> int:
+        faults = 0
+        async for finding in try_chats(telegram_settings()):
+            typer.echo(str(finding))
+            faults += finding.verdict == "FAULT"
+        return faults
+
+    try:
+        faults = asyncio.run(run())
+    except SettingsError as error:
+        sys.exit(_setting_faults(error))
+    if faults:
+        sys.exit(f"autotrader: {faults} at fault")
+
+
+@telegram.command("chats")
+def telegram_chats(
+    seconds: Annotated[float, typer.Option(help="how long to listen", min=1, max=3600)] = 60,
+) -> None:
+    """Show the chat and user ids of whoever writes to the bot; TELEGRAM_TOKEN is all it needs."""
+    from doctor.telegram_setup import CannotListen, chats, telegram_settings
+
+    async def run() -> None:
+        async for line in chats(telegram_settings(), seconds):
+            typer.echo(line)
+
+    try:
+        asyncio.run(run())
+    except SettingsError as error:
+        sys.exit(_setting_faults(error))
+    except CannotListen as error:
+        sys.exit(f"autotrader: {error}")
+
+
+def _setting_faults(error: SettingsError) -> str:
+    return "\n".join(f"autotrader: {line} (set it in .env or the environment)" for line in str(error).splitlines())
 
 
 def _answer(question: Coroutine[Any, Any, str]) -> str:

@@ -12,9 +12,13 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from notifications.kinds import Verbosity, read_verbosity
+from notifications.quiet_hours import QuietHours, read_quiet_hours
+
 MARKETS = ("upbit", "kis", "yfinance")
 
 Symbols = Annotated[tuple[str, ...], NoDecode]
+Users = Annotated[tuple[int, ...], NoDecode]
 
 
 class Settings(BaseSettings):
@@ -84,9 +88,13 @@ class Settings(BaseSettings):
     telegram_token: SecretStr = SecretStr("")
     telegram_chat_id: str = ""
     error_reporting_chat_id: str = ""
+    telegram_allowed_users: Users = ()
     telegram_base_url: str = "https://api.telegram.org"
     error_duplicate_window: int = Field(300, ge=1)
     notify_language: Literal["ko", "en"] = "ko"
+    notify_quiet_hours: str = ""
+    notify_kinds: str = ""
+    charts: bool = True
 
     # what happens when nobody is left to report
     alert_spool_dir: str = ""
@@ -126,11 +134,35 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
+    @field_validator("telegram_allowed_users", mode="before")
+    @classmethod
+    def _users(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        ids = tuple(part.strip() for part in value.split(",") if part.strip())
+        if not all(re.fullmatch(r"[1-9]\d{0,15}", part) for part in ids):
+            raise ValueError(
+                "must be the numbers of Telegram users, separated by commas, for example 123456789,987654321"
+            )
+        return tuple(map(int, ids))
+
     @field_validator("kis_account")
     @classmethod
     def _account(cls, value: SecretStr) -> SecretStr:
         if value.get_secret_value() and not re.fullmatch(r"\d{8}-\d{2}", value.get_secret_value()):
             raise ValueError("must be an account number and its product code, for example 12345678-01")
+        return value
+
+    @field_validator("notify_quiet_hours")
+    @classmethod
+    def _quiet_hours(cls, value: str) -> str:
+        read_quiet_hours(value)
+        return value
+
+    @field_validator("notify_kinds")
+    @classmethod
+    def _kinds(cls, value: str) -> str:
+        read_verbosity(value)
         return value
 
     @field_validator("redis_url")
@@ -237,6 +269,16 @@ class Settings(BaseSettings):
         return self.error_reporting_chat_id or self.telegram_chat_id
 
     @property
+    def quiet_hours(self) -> QuietHours | None:
+        """The hours in which what is only good to know waits, or None."""
+        return read_quiet_hours(self.notify_quiet_hours)
+
+    @property
+    def verbosity(self) -> Verbosity:
+        """How each kind of message is told."""
+        return read_verbosity(self.notify_kinds)
+
+    @property
     def otlp_endpoint(self) -> str:
         """Where telemetry goes, or "" for nowhere: the standard variable first, then the seeds' SIGNOZ_ENDPOINT."""
         if not self.signoz_enabled:
@@ -282,10 +324,10 @@ def check_market(market: str) -> None:
         raise UnknownMarket(f"unknown market {market!r}: use one of {', '.join(MARKETS)}")
 
 
-def load_settings() -> Settings:
+def load_settings(kind: type[Settings] = Settings) -> Settings:
     """Read and check the settings. Raises `SettingsError` with one line per fault."""
     try:
-        return Settings()
+        return kind()
     except ValidationError as error:
         lines = []
         for fault in error.errors(include_url=False, include_input=False):

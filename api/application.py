@@ -66,7 +66,7 @@ def create_app(resources: Resources, tokens: Tokens, report: Report) -> FastAPI:
         app.include_router(router, dependencies=[Security(_TOKEN)], responses=_FAULTS)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
-    templates = Templates(routes_of(app))
+    templates = Templates(routes_of(app), {route.path for route in analyses.router.routes if isinstance(route, Route)})
     templates.start_counting()
     rate = RateLimit(resources.redis, resources.settings.api_requests_per_minute)
     # the one that is added last is the outermost

@@ -7,7 +7,8 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from urllib.parse import parse_qsl
 
 from fastapi.routing import APIRoute
 from opentelemetry import trace
@@ -17,7 +18,15 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import ApiError, judge, response
-from telemetry.instruments import http_duration, http_errors, http_requests, http_seconds, start_at_zero
+from telemetry.instruments import (
+    analysis_api_duration,
+    analysis_api_requests,
+    http_duration,
+    http_errors,
+    http_requests,
+    http_seconds,
+    start_at_zero,
+)
 
 log = logging.getLogger(__name__)
 
@@ -26,18 +35,24 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 # what is asked for every few seconds by a machine is no news
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 _LONGEST_PATH = 200
+# which page is asked for, not what is to be on it
+_PAGING = frozenset({"limit", "offset"})
 
 Report = Callable[[Exception, str], None]
 """Tells the operator of an error; the text says where it happened."""
 
 
 class Templates:
-    """The templates of all routes (`/api/tasks/{task_id}`), so that no raw path becomes an attribute of a metric."""
+    """The templates of all routes (`/api/tasks/{task_id}`), so that no raw path becomes an attribute of a metric.
+
+    `analyses` are those that are about analyses, which have metrics of their own.
+    """
 
     OTHER = "other"
 
-    def __init__(self, routes: Iterable[Route]) -> None:
+    def __init__(self, routes: Iterable[Route], analyses: Collection[str]) -> None:
         self._routes = tuple(routes)
+        self.analyses = frozenset(analyses)
 
     def of(self, scope: Scope) -> str:
         """The template of the request's path, whatever its method; `other` where there is none."""
@@ -54,6 +69,9 @@ class Templates:
                 known = {"method": (method,), "route": (route.path,)}
                 start_at_zero(http_requests, **known, status_code=(success, "500", "503"))
                 start_at_zero(http_errors, **known, error_type=("internal", "unavailable"))
+            if route.path in self.analyses:
+                statuses, either = (success, "500", "503"), ("true", "false")
+                start_at_zero(analysis_api_requests, endpoint=(route.path,), status=statuses, has_filters=either)
 
 
 class Edge:
@@ -110,6 +128,10 @@ class Edge:
         http_requests.add(1, attributes)
         http_duration.record(seconds * 1000, attributes)
         http_seconds.record(seconds, {"method": method, "endpoint": route})
+        if route in self._templates.analyses:
+            attributes = {"endpoint": route, "status": str(status), "has_filters": _has_filters(scope)}
+            analysis_api_requests.add(1, attributes)
+            analysis_api_duration.record(seconds * 1000, attributes)
         log.log(
             logging.DEBUG if route in _QUIET and status < 500 else logging.INFO,
             "request %s: %s %r %d in %.0f ms",
@@ -120,6 +142,12 @@ class Edge:
 def _request_id(headers: Headers) -> str:
     given = headers.get("x-request-id", "")
     return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _has_filters(scope: Scope) -> str:
+    """Whether the query asks for some of a list only, as an attribute."""
+    asked = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    return str(any(name not in _PAGING for name, _ in asked)).lower()
 
 
 def _known(method: str) -> str:

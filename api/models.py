@@ -218,7 +218,7 @@ class SnapshotRow(Model):
 
 
 class ReportRow(Model):
-    """The profit of a KST day or week, per currency, in `body`."""
+    """The report of a day or a week from 09:00 KST, per market, in `body`."""
 
     period: str
     starts_at: AwareDatetime

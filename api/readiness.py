@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from notifications.ledger import Ledger
 from settings import MARKETS, Settings
 from storage.engine import check_ready
-from storage.redis import BEAT_TICK_KEY, HEARTBEAT_KEY
+from storage.redis import BEAT_TICK_KEY, HEARTBEAT_KEY, NOTIFIER_SIGN_KEY, NOTIFIER_SILENT_SECONDS
 
 PATIENCE_SECONDS = 2.0
 # asked by anybody, so that many asking are as good as one
@@ -66,7 +66,7 @@ class Readiness:
                 )
         probes["beat"] = self._sign(BEAT_TICK_KEY, settings.beat_silent_seconds, "autotrader beat")
         if settings.telegram_enabled:
-            probes["notifier"] = self._alerts
+            probes["notifier"] = self._notifier
         return probes
 
     async def _database(self) -> Check:
@@ -91,12 +91,16 @@ class Readiness:
 
         return look
 
-    async def _alerts(self) -> Check:
+    async def _notifier(self) -> Check:
+        """That one runs, and gets rid of what it has to tell: it may run and not reach Telegram."""
+        sign = await self._sign(NOTIFIER_SIGN_KEY, NOTIFIER_SILENT_SECONDS, "autotrader notifier")()
+        if not sign.ready:
+            return sign
         state = await self._ledger.state()
         if state.oldest_age > ALERT_WAITS_SECONDS:
             waits = f"an alert waits for {state.oldest_age:.0f} s"
-            return Check(False, f"{waits}; does Telegram answer, and does it run? autotrader notifier")
-        return Check(True, f"{state.depth} alerts wait")
+            return Check(False, f"{waits} though it runs; does Telegram answer? autotrader doctor")
+        return Check(True, f"{sign.says}; {state.depth} alerts wait")
 
 
 async def _ask(probe: Probe) -> Check:

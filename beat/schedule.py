@@ -71,15 +71,17 @@ def orders_entries(settings: Settings, market: str) -> dict[str, Entry]:
 
 
 def report_entries(market: str) -> dict[str, Entry]:
-    """The profit of the last day and week; asked for every hour, made once, so that none is missed for a pause."""
+    """What the last day and week came to, which end at 09:00 in Korea; asked for every hour, made once, so that none is
+    missed for a pause."""
     return {
         f"profit-{period}": {
             "task": "tasks.reports.profit",
+            # a minute after the hour: what was filled in its last second is known by then
             "schedule": crontab(minute=str(minute)),
             "args": (period,),
             "options": {"queue": orders_queue(market), "expires": 3_600},
         }
-        for period, minute in (("day", 5), ("week", 10))
+        for period, minute in (("day", 1), ("week", 2))
     }
 
 

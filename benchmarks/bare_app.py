@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from benchmarks.bodies import nothing, query, venue
 from storage.engine import open_engine
 from storage.redis import open_redis
+from telemetry.process import settle_memory
 from workers.loop import LoopThread
 
 QUEUE = "bare"
@@ -77,6 +78,12 @@ def _open(**_: Any) -> None:
     _redis = open_redis(os.environ["REDIS_URL"])
     _engine = open_engine(os.environ["DATABASE_URL"], pool_size=8)
     _loop.start()
+
+
+@signals.worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]
+def _settle(**_: Any) -> None:
+    # ours does so, and it has nothing to do with telemetry
+    settle_memory()
 
 
 @signals.worker_shutdown.connect(weak=False)  # type: ignore[untyped-decorator]

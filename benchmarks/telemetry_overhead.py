@@ -3,8 +3,9 @@
 `python -m benchmarks.telemetry_overhead [--tasks N] [--rounds N]` starts Redis, PostgreSQL and the sandbox's collector,
 and two workers with 8 threads each: ours as production starts it (traces, metrics and logs exported over OTLP,
 Prometheus text, logs of INFO as JSON, events on, secrets redacted), and bare Celery with the delivery and the event
-loop of ours but none of that (`benchmarks.bare_app`). They take turns at a queue that was filled before; the ratio of
-a body is the median of its rounds.
+loop of ours but none of that (`benchmarks.bare_app`). In both Python's search for cycles passes over what was there at
+their start (`telemetry.process.settle_memory`), so that what this gains is not taken for cheap telemetry. They take
+turns at a queue that was filled before; the ratio of a body is the median of its rounds.
 
 The bodies (`benchmarks.bodies`), and what each says:
   venue  waits 0.1 s, then asks PostgreSQL and Redis. Our tasks wait for venues, most of them for much longer: the

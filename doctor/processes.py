@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import aiohttp
 from redis import RedisError
+from redis.asyncio import Redis
 
 from beat.schedule import orders_queue
 from doctor.findings import Finding, fault, ok, skipped, why
 from settings import MARKETS, Settings
-from storage.redis import HEARTBEAT_KEY, open_redis
+from storage.redis import HEARTBEAT_KEY, NOTIFIER_SIGN_KEY, NOTIFIER_SILENT_SECONDS, open_redis
 
 # RedBeat's lock, held by the beat that ticks
 BEAT_LOCK = "autotrader:beat::lock"
@@ -28,7 +29,7 @@ PORTS = {
 
 
 async def life(settings: Settings) -> list[Finding]:
-    """Beat, the workers' heartbeats, which prove beat, broker, worker and database at once, and the queues."""
+    """Beat, notifier, queues, and the workers' heartbeats, which prove beat, broker, worker and database at once."""
     client = open_redis(settings.redis_url)
     found = []
     try:
@@ -36,6 +37,7 @@ async def life(settings: Settings) -> list[Finding]:
             found.append(ok("beat", "holds its lock"))
         else:
             found.append(fault("beat", "no beat runs, so nothing is scheduled; start it: autotrader beat"))
+        found.append(await _notifier(settings, client))
         for market in MARKETS:
             if not settings.symbols(market):
                 found.append(skipped(f"worker {market}", f"{market.upper()}_SYMBOLS is empty"))
@@ -49,6 +51,20 @@ async def life(settings: Settings) -> list[Finding]:
     finally:
         await client.aclose()
     return found
+
+
+async def _notifier(settings: Settings, client: Redis) -> Finding:
+    if not settings.telegram_enabled:
+        return skipped("notifier", "TELEGRAM_ENABLED=false")
+    last = await client.get(NOTIFIER_SIGN_KEY)
+    if last is None:
+        return fault("notifier", "never was heard of, so nothing is told; start it: autotrader notifier")
+    age = max(0.0, time.time() - float(last))
+    if age > NOTIFIER_SILENT_SECONDS:
+        return fault(
+            "notifier", f"was last heard of {age:.0f} s ago; look at its log, or start it: autotrader notifier"
+        )
+    return ok("notifier", f"gave a sign {age:.0f} s ago")
 
 
 def _heartbeat(settings: Settings, market: str, age: float | None) -> Finding:

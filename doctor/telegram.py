@@ -6,11 +6,11 @@ import asyncio
 import time
 import uuid
 from datetime import UTC, datetime
-from typing import Any
 
 import aiohttp
 from redis import RedisError
 
+from doctor.bot_api import BotApi
 from doctor.findings import Finding, fault, ok, skipped, why
 from notifications.alert import Alert
 from notifications.ledger import PREFIX, Ledger, Recorded
@@ -33,50 +33,38 @@ async def chats(settings: Settings, session: aiohttp.ClientSession) -> list[Find
         return [skipped("telegram", "TELEGRAM_ENABLED=false: nobody is told anything")]
     if not token:
         return [fault("telegram", "TELEGRAM_TOKEN is missing; get one from @BotFather, or set TELEGRAM_ENABLED=false")]
+    api = BotApi(session, settings)
     try:
-        status, reply = await _call(session, settings, token, "getMe")
+        reply = await api.call("getMe")
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         return [fault("telegram", why(error, "TELEGRAM_BASE_URL"))]
     # 404: a token that is not even shaped like one
-    if status in (401, 404):
-        return [fault("telegram", f"refuses TELEGRAM_TOKEN ({status}); copy it anew from @BotFather")]
-    if not reply.get("ok"):
-        return [
-            fault("telegram", f"answers {status}: {reply.get('description', 'no Bot API')}; check TELEGRAM_BASE_URL")
-        ]
-    found = [ok("telegram", f"the token is that of @{reply['result'].get('username')}")]
+    if reply.status in (401, 404):
+        return [fault("telegram", f"refuses TELEGRAM_TOKEN ({reply.status}); copy it anew from @BotFather")]
+    if not reply.ok:
+        said = reply.description or "no Bot API"
+        return [fault("telegram", f"answers {reply.status}: {said}; check TELEGRAM_BASE_URL")]
+    found = [ok("telegram", f"the token is that of @{reply.result.get('username')}")]
     wanted = {"TELEGRAM_CHAT_ID": settings.telegram_chat_id}
     if settings.error_reporting_chat_id:
         wanted["ERROR_REPORTING_CHAT_ID"] = settings.error_reporting_chat_id
     for setting, chat in wanted.items():
-        found.append(await _chat(session, settings, token, setting, chat))
+        found.append(await _chat(api, setting, chat))
     return found
 
 
-async def _chat(session: aiohttp.ClientSession, settings: Settings, token: str, setting: str, chat: str) -> Finding:
+async def _chat(api: BotApi, setting: str, chat: str) -> Finding:
     try:
-        status, reply = await _call(session, settings, token, "getChat", chat_id=chat)
+        reply = await api.call("getChat", {"chat_id": chat})
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         return fault(setting, why(error, "TELEGRAM_BASE_URL"))
-    if reply.get("ok"):
-        return ok(setting, f"the bot knows this {reply['result'].get('type', 'chat')} chat")
+    if reply.ok:
+        return ok(setting, f"the bot knows this {reply.result.get('type', 'chat')} chat")
     return fault(
         setting,
-        f"Telegram says {status} {reply.get('description', '')!r}; correct {setting}, and write to the bot or add it "
-        "to that group first",
+        f"Telegram says {reply.status} {reply.description!r}; correct {setting}, and write to the bot or add it to "
+        "that group first (autotrader telegram test says more)",
     )
-
-
-async def _call(
-    session: aiohttp.ClientSession, settings: Settings, token: str, method: str, **fields: str
-) -> tuple[int, dict[str, Any]]:
-    url = f"{settings.telegram_base_url}/bot{token}/{method}"
-    async with session.post(url, json=fields) as response:
-        try:
-            reply = await response.json(content_type=None)
-        except ValueError:
-            reply = None
-        return response.status, reply if isinstance(reply, dict) else {}
 
 
 async def alert(settings: Settings) -> Finding:

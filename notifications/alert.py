@@ -5,14 +5,28 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any
 
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from notifications.message import Chat, Entity, Message, Priority, sendable
+from notifications.kinds import KINDS, Kind
+from notifications.message import Button, Chat, Entity, Message, Priority, sendable
 
-Kind = Literal["analysis", "order", "insufficient_cash", "error", "system"]
-KINDS: tuple[Kind, ...] = ("analysis", "order", "insufficient_cash", "error", "system")
+__all__ = [
+    "KINDS",
+    "ONCE_WINDOW_SECONDS",
+    "Alert",
+    "BadPayload",
+    "Claim",
+    "Contents",
+    "Digest",
+    "Kind",
+    "current_traceparent",
+    "first_line",
+    "from_milliseconds",
+    "read_payload",
+    "system_event",
+]
 
 # A task cannot be redelivered later than this: its message has expired long before.
 ONCE_WINDOW_SECONDS = 86_400
@@ -48,23 +62,27 @@ class Alert:
 
     def payload(self) -> str:
         """The JSON the ledger keeps."""
-        return json.dumps(
-            {
-                "kind": self.kind,
-                "chat": self.message.chat,
-                "text": self.message.text,
-                "entities": [
-                    {"type": entity.type, "offset": entity.offset, "length": entity.length}
-                    for entity in self.message.entities
-                ],
-                "traceparent": self.traceparent,
-                "symbol": sendable(self.symbol),
-                "at": self.at.isoformat(),
-                "priority": self.message.priority,
-                "summary": sendable(self.summary),
-            },
-            ensure_ascii=False,
-        )
+        fields: dict[str, Any] = {
+            "kind": self.kind,
+            "chat": self.message.chat,
+            "text": self.message.text,
+            "entities": [
+                {"type": entity.type, "offset": entity.offset, "length": entity.length}
+                for entity in self.message.entities
+            ],
+            "traceparent": self.traceparent,
+            "symbol": sendable(self.symbol),
+            "at": self.at.isoformat(),
+            "priority": self.message.priority,
+            "summary": sendable(self.summary),
+        }
+        if rows := self.message.sendable_buttons():
+            fields["buttons"] = [
+                [{"label": one.label, "action": one.action, "url": one.url} for one in row] for row in rows
+            ]
+        if self.message.picture:
+            fields["picture"] = sendable(self.message.picture)
+        return json.dumps(fields, ensure_ascii=False)
 
 
 def system_event(fingerprint: str, message: Message, at: datetime) -> Alert:
@@ -102,7 +120,7 @@ class Digest:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """A payload, read back."""
+    """A payload, read back. Another version may have written its `kind`."""
 
     kind: str
     message: Message
@@ -121,6 +139,12 @@ def read_payload(payload: str) -> Contents:
             entities=tuple(Entity(str(e["type"]), int(e["offset"]), int(e["length"])) for e in fields["entities"]),
             priority=Priority(fields["priority"]),
             chat=Chat(fields["chat"]),
+            # an older version wrote neither
+            buttons=tuple(
+                tuple(Button(str(one["label"]), str(one["action"]), str(one["url"])) for one in row)
+                for row in fields.get("buttons", ())
+            ),
+            picture=str(fields.get("picture", "")),
         )
         return Contents(
             kind=str(fields["kind"]),
@@ -130,7 +154,7 @@ def read_payload(payload: str) -> Contents:
             at=datetime.fromisoformat(fields["at"]),
             summary=str(fields.get("summary", "")),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BadPayload(f"the payload of an alert cannot be read: {error!r}") from None
 
 

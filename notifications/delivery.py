@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -17,7 +16,10 @@ from notifications.alert import BadPayload, Claim, Contents, Digest, read_payloa
 from notifications.ledger import Ledger
 from notifications.life_texts import DigestLine
 from notifications.message import Chat, Message, Priority
-from notifications.sender import Delivered, Moved, Outcome, Postponed, Refused, TelegramSender
+from notifications.photos import Photos
+from notifications.quiet import Quiet
+from notifications.routes import CURES, Manner, Routes
+from notifications.sender import Delivered, Outcome, Postponed, Refused
 from notifications.texts import with_count
 from notifications.words import Words
 from telemetry.instruments import alerts_collapsed, alerts_sent
@@ -31,6 +33,8 @@ SEND_RESULTS = (
     "plain",
     "fallback",
     "diverted",
+    "kept",
+    "off",
     "throttled",
     "unreachable",
     "chat_unusable",
@@ -41,46 +45,36 @@ SEND_RESULTS = (
 # What is tried again after a refusal or a fault of our own, times the attempts so far.
 RETRY_SECONDS = 10.0
 
-CURES = {
-    "throttled": "nothing is lost, the queue waits",
-    "unreachable": "alerts are kept; check the network and TELEGRAM_BASE_URL",
-    "bad_token": "TELEGRAM_TOKEN is wrong or was revoked: get a new one from @BotFather, set it, restart the notifier",
-    "chat_unusable": "check {setting}, and that the bot is in that chat and may write there; {until_then}",
-}
-CHAT_SETTINGS = {Chat.TRADE: "TELEGRAM_CHAT_ID", Chat.ERROR: "ERROR_REPORTING_CHAT_ID (or TELEGRAM_CHAT_ID)"}
-
 _TRACE_CONTEXT = TraceContextTextMapPropagator()
 _tracer = trace.get_tracer("autotrader")
 
 
 class Delivery:
-    """Delivers claims to the chats named in `chats`, which follows a chat that moves.
-
-    While a chat cannot be used, its errors and all that is critical go to the other one, if that is another.
-    `trouble` says why nothing can be told at all just now, or "".
-    """
+    """Delivers claims. `trouble` says why nothing can be told at all just now, or ""."""
 
     def __init__(
-        self,
-        ledger: Ledger,
-        sender: TelegramSender,
-        chats: Mapping[Chat, str],
-        words: Words,
-        secrets: Iterable[str],
+        self, ledger: Ledger, routes: Routes, words: Words, secrets: Iterable[str], *, quiet: Quiet, photos: Photos
     ) -> None:
         self._ledger = ledger
-        self._sender = sender
-        self._chats = dict(chats)
+        self._routes = routes
+        self._quiet = quiet
+        self._photos = photos
         self._words = words
         self._secrets = tuple(secrets)
-        self._unusable_until: dict[Chat, float] = {}
         self._refused_token = False
         self.trouble = ""
 
-    async def follow_moved_chats(self) -> None:
-        """Take up the chats that moved before this start. Raises `RedisError`."""
-        for chat, chat_id in self._chats.items():
-            self._chats[chat] = await self._ledger.moved_chat(chat_id)
+    async def hold(self, claim: Claim) -> Delivered | None:
+        """What is switched off, or waits for the end of the quiet hours, as an outcome to settle; None: send it."""
+        try:
+            contents = read_payload(claim.payload)
+        except BadPayload:
+            return None
+        held = await self._quiet.hold(claim, contents)
+        if held is None:
+            return None
+        alerts_sent.add(max(claim.occurrences - claim.shown, 1), {"kind": contents.kind, "result": held})
+        return Delivered(None, held)
 
     async def send(self, leased: Claim | Digest) -> Outcome | None:
         """Send or edit. None if a fault of our own got in the way: that is logged, and costs an attempt."""
@@ -107,26 +101,30 @@ class Delivery:
         with _tracer.start_as_current_span(
             "telegram.send", context=parent, kind=SpanKind.CLIENT, attributes=attributes
         ) as span:
+            manner = Manner(fallback, self._quiet.is_silent(contents), await self._photos.of(leased, counted))
             try:
-                outcome = await self._tell(counted, fallback, leased.message_id, leased.via)
+                outcome = await self._routes.tell(counted, manner, leased.message_id, leased.via)
             except Exception:
                 # the edge: whatever is wrong with one alert, the next one is sent
                 log.exception("alert %s could not be sent", leased.fingerprint)
                 outcome = None
-            self._conclude(span, contents.kind, outcome)
+            if manner.picture is not None and manner.picture.sent:
+                await self._photos.note_sent(leased)
+            self._conclude(span, contents.kind, contents.message.chat, outcome)
             return outcome
 
     async def settle(self, claim: Claim, outcome: Outcome | None) -> None:
         """Write into the ledger what became of the claim. Raises `RedisError`; may be called again."""
         match outcome:
-            case Delivered(message_id, _, via):
+            case Delivered(message_id, how, via):
                 if await self._ledger.ack(claim, message_id, via):
-                    _count_collapsed(claim, message_id)
+                    if how != "off":
+                        _count_collapsed(claim, message_id)
                 else:
                     log.warning("alert %s was sent after its lease had ended; it may come twice", claim.fingerprint)
             case Postponed("chat_unusable", seconds, reason):
                 chat = _contents(claim).message.chat
-                passes = self._second(chat) is not None and not self._is_unusable(self._other(chat))
+                passes = self._routes.has_way_round(chat)
                 await self._ledger.nack(
                     claim, seconds, refund=True, pause=chat, critical_passes=passes, reason=self._clean(reason)
                 )
@@ -158,87 +156,32 @@ class Delivery:
         }
         with _tracer.start_as_current_span("telegram.send", kind=SpanKind.CLIENT, attributes=attributes) as span:
             try:
-                outcome = await self._tell(message, message.text.partition("\n")[0], None, "")
+                silent = all(self._quiet.is_silent(contents) for _, contents in found)
+                outcome = await self._routes.tell(message, Manner(message.text.partition("\n")[0], silent), None, "")
             except Exception:
                 # the edge: each alert of it is then sent by itself
                 log.exception("a digest of %d alerts could not be sent", len(lines))
                 outcome = None
-            self._conclude(span, kind, outcome)
+            self._conclude(span, kind, chat, outcome)
         # no later edit of one alert may replace the message that tells of all of them
         return replace(outcome, message_id=None) if isinstance(outcome, Delivered) else outcome
 
-    async def _tell(self, message: Message, fallback: str, edit: int | None, via: str) -> Outcome:
-        """To its chat, or to the other one while that cannot be used."""
-        chat = message.chat
-        second = self._second(chat) if chat is Chat.ERROR or message.priority is Priority.CRITICAL else None
-        if via:
-            return await self._divert(message, via, fallback, edit)
-        if second is None or not self._is_unusable(chat):
-            outcome = await self._to_own_chat(message, fallback, edit)
-            if not (isinstance(outcome, Postponed) and outcome.trouble == "chat_unusable"):
-                if isinstance(outcome, Delivered):
-                    self._works_again(chat)
-                return outcome
-            self._note_unusable(chat, outcome)
-            if second is None:
-                return outcome
-        return await self._divert(message, second, fallback)
+    def refuse_token(self) -> None:
+        """Note that Telegram knows no bot of this token: nothing can be told until there is another."""
+        self.trouble = "Telegram refuses the token"
+        self._routes.none_usable()
 
-    async def _to_own_chat(self, message: Message, fallback: str, edit: int | None) -> Outcome:
-        chat = message.chat
-        outcome = await self._sender.deliver(message, self._chats[chat], edit=edit, fallback=fallback)
-        if isinstance(outcome, Moved):
-            log.warning("the %s chat has moved to %s: set %s to it", chat, outcome.chat_id, CHAT_SETTINGS[chat])
-            await self._ledger.remember_moved_chat(self._chats[chat], outcome.chat_id)
-            self._chats[chat] = outcome.chat_id
-            # what was sent to the old chat cannot be edited in the new one
-            outcome = await self._sender.deliver(message, outcome.chat_id, fallback=fallback)
-        return outcome
-
-    async def _divert(self, message: Message, chat_id: str, fallback: str, edit: int | None = None) -> Outcome:
-        diverted = life_texts.diverted(self._words, message, CHAT_SETTINGS[message.chat])
-        outcome = await self._sender.deliver(diverted, chat_id, edit=edit, fallback=fallback)
-        match outcome:
-            case Delivered(message_id, how, _):
-                return Delivered(message_id, "edited" if how == "edited" else "diverted", chat_id)
-            case Postponed("chat_unusable", _, _):
-                self._note_unusable(self._other(message.chat), outcome)
-        return outcome
-
-    def _second(self, chat: Chat) -> str | None:
-        """The other chat's id, if it is another."""
-        other = self._chats[self._other(chat)]
-        return other if other != self._chats[chat] else None
-
-    @staticmethod
-    def _other(chat: Chat) -> Chat:
-        return Chat.TRADE if chat is Chat.ERROR else Chat.ERROR
-
-    def _is_unusable(self, chat: Chat) -> bool:
-        return time.monotonic() < self._unusable_until.get(chat, 0.0)
-
-    def _note_unusable(self, chat: Chat, outcome: Postponed) -> None:
-        if chat not in self._unusable_until:
-            until_then = (
-                "alerts are kept" if self._second(chat) is None else "until then its errors go to the other one"
-            )
-            cure = CURES["chat_unusable"].format(setting=CHAT_SETTINGS[chat], until_then=until_then)
-            log.error("Telegram: the %s chat cannot be used (%s): %s", chat, self._clean(outcome.reason), cure)
-        self._unusable_until[chat] = time.monotonic() + outcome.seconds
-
-    def _works_again(self, chat: Chat) -> None:
-        if self._unusable_until.pop(chat, None) is not None:
-            log.info("Telegram: the %s chat can be used again", chat)
-
-    def _conclude(self, span: Span, kind: str, outcome: Outcome | None) -> None:
+    def _conclude(self, span: Span, kind: str, chat: Chat, outcome: Outcome | None) -> None:
         match outcome:
             case Delivered(_, how, _):
                 result: str = how
                 self.trouble, self._refused_token = "", False
             case Postponed(trouble, _, _):
                 result = trouble
-                if trouble == "bad_token" or (trouble == "chat_unusable" and kind in ("error", "system")):
-                    self.trouble = f"Telegram: {trouble}"
+                if trouble == "bad_token":
+                    self.refuse_token()
+                elif trouble == "chat_unusable" and chat is Chat.ERROR:
+                    self.trouble = "Telegram: the error chat cannot be used, nor can the other one"
             case Refused():
                 result = "refused"
             case _:

@@ -1,4 +1,4 @@
-"""What is told of positions that an exit rule closes."""
+"""What is told of positions that an exit rule, or a person, closes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ KIND_EMOJI = {
     ExitKind.ATR_STOP: "🛑",
     ExitKind.ATR_TARGET: "🎯",
     ExitKind.TRAILING: "🪤",
+    ExitKind.FLATTEN: "🧹",
 }
 OUTCOME_EMOJI: dict[ExitOutcome, str] = {"sold_all": "✅", "sold_part": "🟡", "given_up": "❌"}
 
 
 def exit_begun(style: Style, instrument: Instrument, exit: Exit, *, average_price: Decimal, at: datetime) -> Message:
-    """A price has reached an exit rule, and the position is being sold."""
+    """A price has reached an exit rule, or a person wants out, and the position is being sold."""
     words, risk = style.words, style.words.risk
-    title = f"{KIND_EMOJI[exit.kind]} {risk.exit_title.format(kind=risk.kinds[exit.kind])}"
+    why = risk.flatten_title if exit.kind is ExitKind.FLATTEN else risk.exit_title
+    title = f"{KIND_EMOJI[exit.kind]} {why.format(kind=risk.kinds[exit.kind])}"
     text = head(words, title, at, instrument, style.mode)
     _what(style, text, instrument, exit, average_price)
     return traced(words, text, style.trace_id, style.links).message(Priority.HIGH, Chat.TRADE)
@@ -61,9 +63,10 @@ def exit_ended(
 def exit_not_armed(
     style: Style, instrument: Instrument, exit: Exit, *, average_price: Decimal, at: datetime
 ) -> Message:
-    """An exit rule wants to sell and may not: somebody has to arm the market or sell by hand."""
+    """An exit wants to sell and may not: somebody has to arm the market or sell by hand."""
     words, risk = style.words, style.words.risk
-    title = f"🔴 CRITICAL: {risk.not_armed_title.format(kind=risk.kinds[exit.kind])}"
+    why = risk.flatten_not_armed_title if exit.kind is ExitKind.FLATTEN else risk.not_armed_title
+    title = f"🔴 CRITICAL: {why.format(kind=risk.kinds[exit.kind])}"
     text = head(words, title, at, instrument, style.mode)
     _what(style, text, instrument, exit, average_price)
     text.add(risk.not_armed_effect.format(market=cut(instrument.market, CONTEXT_LIMIT))).add("\n\n")
@@ -74,7 +77,8 @@ def _what(style: Style, text: Text, instrument: Instrument, exit: Exit, average_
     words, risk, currency = style.words, style.words.risk, instrument.currency
     text.line(risk.kind, risk.kinds[exit.kind])
     text.line(risk.price, words.money(exit.price, currency))
-    text.line(risk.trigger, words.money(exit.trigger, currency))
+    if exit.kind is not ExitKind.FLATTEN:
+        text.line(risk.trigger, words.money(exit.trigger, currency))
     if average_price > 0:
         text.line(risk.average, words.money(average_price, currency))
         text.line(risk.rate, f"{exit.rate:+.2%}")

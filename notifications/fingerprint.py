@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from types import TracebackType
 
 # Code of ours, by the first part of a module's name: only its frames tell one failure from another.
-IN_APP = frozenset({"tasks", "workers", "beat", "trading", "storage", "notifications", "telemetry", "api", "cli"})
+IN_APP = frozenset(
+    {"tasks", "workers", "beat", "trading", "storage", "notifications", "telemetry", "api", "bot", "operate", "cli"}
+)
 FRAMES_USED = 3
 MESSAGE_USED = 2000
 
@@ -21,6 +23,15 @@ _VOLATILE: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?"), "<ts>"),
     (re.compile(r"(?<![A-Za-z_\d])[+-]?\d+(?:[.,]\d+)*(?:e[+-]?\d+)?"), "<n>"),
 )
+
+
+_WHOLE = re.compile(r"[0-9a-f]{64}")
+SHORT = 16
+
+
+def short(fingerprint: str) -> str:
+    """What a person calls an alert: the start of a hash, the whole of a fingerprint that somebody chose."""
+    return fingerprint[:SHORT] if _WHOLE.fullmatch(fingerprint) else fingerprint
 
 
 def normalise(message: str) -> str:

@@ -15,6 +15,7 @@ from notifications.delivery import Delivery
 from notifications.ledger import Idle, Ledger
 from notifications.message import Chat, Priority
 from notifications.pace import Bucket, Pace
+from notifications.routes import Routes
 from notifications.sender import Outcome
 from telemetry.instruments import alert_oldest_age, alert_queue_depth
 from telemetry.redaction import redact
@@ -43,6 +44,7 @@ class Lanes:
         self,
         ledger: Ledger,
         delivery: Delivery,
+        routes: Routes,
         chats: Mapping[Chat, str],
         pace: Pace,
         lease_seconds: float,
@@ -51,6 +53,7 @@ class Lanes:
     ) -> None:
         self._ledger = ledger
         self._delivery = delivery
+        self._routes = routes
         self._lanes = {lane: asyncio.Event() for lane in _by_chat_id(chats)}
         self._pace = pace
         self._overall = Bucket(pace.overall, pace.overall)
@@ -116,11 +119,27 @@ class Lanes:
             if isinstance(leased, Idle):
                 await sleep(wake, min(leased.seconds, POLL_SECONDS, wait or POLL_SECONDS))
                 continue
-            bucket.take(self._pace.digest_cost if isinstance(leased, Digest) else 1.0)
+            to_send = await self._without_held(leased)
+            if to_send is None:
+                continue
+            bucket.take(self._pace.digest_cost if isinstance(to_send, Digest) else 1.0)
             self._overall.take()
-            outcome = await self._delivery.send(leased)
-            for claim in leased.claims if isinstance(leased, Digest) else (leased,):
+            outcome = await self._delivery.send(to_send)
+            for claim in to_send.claims if isinstance(to_send, Digest) else (to_send,):
                 await self._settle(claim, outcome)
+
+    async def _without_held(self, leased: Claim | Digest) -> Claim | Digest | None:
+        """What is to be sent of it; what is switched off or waits for the morning is settled, and costs no pace."""
+        left = []
+        for claim in leased.claims if isinstance(leased, Digest) else (leased,):
+            held = await self._delivery.hold(claim)
+            if held is None:
+                left.append(claim)
+            else:
+                await self._settle(claim, held)
+        if not left:
+            return None
+        return Digest(tuple(left)) if isinstance(leased, Digest) else left[0]
 
     async def _settle(self, claim: Claim, outcome: Outcome | None) -> None:
         """Write the outcome down, however long Redis is away: what is sent and not written is sent twice."""
@@ -143,7 +162,7 @@ class Lanes:
     async def _follow_moved_chats(self) -> None:
         while not self._stop.is_set():
             try:
-                await self._delivery.follow_moved_chats()
+                await self._routes.follow_moved_chats()
             except REDIS_ERRORS as error:
                 await sleep(self._stop, self._redis_failed(error))
             else:

@@ -207,6 +207,15 @@ class Ledger:
         arguments += [scope, "1" if critical_passes else "0", reason]
         return _text(await self._nack(keys=[self._prefix], args=arguments)) != "dead"
 
+    async def paused_seconds(self) -> float:
+        """For how long the whole bot must not be used, because Telegram asked for it."""
+        return max(int(await self._redis.pttl(self._prefix + "pause")), 0) / 1000
+
+    async def pause_bot(self, seconds: float) -> None:
+        """Keep everybody off the whole bot for so long."""
+        if await self.paused_seconds() < seconds:
+            await self._redis.set(self._prefix + "pause", "all", px=round(seconds * 1000))
+
     async def wait_for_wake(self, seconds: float) -> bool:
         """Block until somebody records a new alert, at most `seconds`. Raises `RedisError`."""
         return await self._redis.blpop([self._prefix + "wake"], timeout=seconds) is not None

@@ -55,6 +55,15 @@ def beat_back(words: Words, *, at: datetime) -> Message:
     return _back(words, "beat", at)
 
 
+def chat_moved(words: Words, *, setting: str, old: str, new: str, at: datetime) -> Message:
+    """A group became a supergroup: its new id is in use, and belongs into the settings."""
+    life = words.life
+    text = titled(f"🚚 {life.chat_moved}", at)
+    text.add(life.chat_moved_cure.format(setting=setting)).add("\n").add(f"{setting}={cut(new, CONTEXT_LIMIT)}", "code")
+    text.add("\n").line(life.chat_moved_from, cut(old, CONTEXT_LIMIT), "code")
+    return text.message(Priority.HIGH, Chat.ERROR)
+
+
 def digest(words: Words, lines: Sequence[DigestLine], chat: Chat, at: datetime) -> Message:
     """All alerts of a flood in one message: the most frequent with a line each, the others as a number."""
     life, total = words.life, sum(line.occurrences for line in lines)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class LifeWords:
-    """One language. Titles and effects hold `{process}`, the others what they name."""
+    """One language. Titles and effects hold `{process}`, cures `{setting}`, the others what they name."""
 
     started: str
     stopped: str
@@ -27,6 +27,9 @@ class LifeWords:
     digest: str
     digest_more: str
     diverted: str
+    chat_moved: str
+    chat_moved_cure: str
+    chat_moved_from: str
 
 
 LIFE_KO = LifeWords(
@@ -48,6 +51,9 @@ LIFE_KO = LifeWords(
     digest="오류 모음: {kinds}종 {n}건",
     digest_more="그 밖에 {kinds}종 {n}건",
     diverted="이 알림의 채팅방을 쓸 수 없어 여기로 보냅니다. 확인할 설정: {setting}",
+    chat_moved="채팅방 ID 변경됨 (슈퍼그룹 전환)",
+    chat_moved_cure="새 ID로 계속 보냅니다. .env의 {setting} 값을 바꾸세요:",
+    chat_moved_from="이전 ID",
 )
 
 LIFE_EN = LifeWords(
@@ -69,4 +75,7 @@ LIFE_EN = LifeWords(
     digest="Errors: {kinds} kinds, {n} in all",
     digest_more="and {kinds} more kinds, {n} in all",
     diverted="The chat of this alert cannot be used, so it comes here. Check {setting}",
+    chat_moved="The chat has a new id (it became a supergroup)",
+    chat_moved_cure="Messages go to the new id. Set {setting} in .env to it:",
+    chat_moved_from="Old id",
 )

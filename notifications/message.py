@@ -11,12 +11,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 from typing import Self
+from urllib.parse import urlsplit
 
 from telemetry.redaction import redact
 
 TELEGRAM_LIMIT = 4096
 # What is left is for the line with the count, which is added at delivery.
 TEXT_LIMIT = 4000
+# Of a text that stands under a picture, in the same message; the line with the count comes on top of it.
+TELEGRAM_CAPTION_LIMIT = 1024
+CAPTION_LIMIT = 960
+ACTION_BYTES = 64
+LABEL_LIMIT = 64
 
 _UNSENDABLE = re.compile("[\ud800-\udfff\x00-\x08\x0b-\x1f\x7f]")
 # A cut never leaves these at the start of what was cut off: they belong to the character before.
@@ -53,6 +59,20 @@ class Button:
     action: str = ""
     url: str = ""
 
+    def can_be_sent(self) -> bool:
+        """Whether Telegram takes it: with words on it, and one thing to do. It refuses addresses without a domain."""
+        if not sendable(self.label).strip() or bool(self.action) is bool(self.url):
+            return False
+        if self.action:
+            return self.action == sendable(self.action) and len(self.action.encode()) <= ACTION_BYTES
+        try:
+            address = urlsplit(self.url)
+            host = address.hostname or ""
+        except ValueError:
+            return False
+        sound = self.url.isprintable() and " " not in self.url
+        return sound and address.scheme in ("http", "https") and "." in host
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -70,9 +90,31 @@ class Message:
     picture: str = ""
 
     def redacted(self, secrets: Iterable[str]) -> Message:
-        """Without secrets. The formatting goes too where one was found, since its offsets no longer fit."""
-        clean = redact(self.text, secrets)
-        return self if clean == self.text else replace(self, text=cut(clean, TEXT_LIMIT), entities=())
+        """Without secrets. The formatting goes too where one was found, since its offsets no longer fit; so does a
+        button whose action or address holds one, since it would lead nowhere."""
+        secrets = tuple(secrets)
+        clean, buttons = redact(self.text, secrets), _redacted_buttons(self.buttons, secrets)
+        if clean != self.text:
+            return replace(self, text=cut(clean, TEXT_LIMIT), entities=(), buttons=buttons)
+        return self if buttons == self.buttons else replace(self, buttons=buttons)
+
+    def title(self) -> Message:
+        """Its first line, as the caption of a picture whose text follows in a message of its own."""
+        text = cut(self.text.partition("\n")[0], CAPTION_LIMIT)
+        return replace(self, text=text, entities=clip(self.entities, utf16_length(text)), buttons=())
+
+    def caption(self) -> Message:
+        """As much of it as Telegram takes under a picture."""
+        text = cut(self.text, TELEGRAM_CAPTION_LIMIT)
+        return replace(self, text=text, entities=clip(self.entities, utf16_length(text)))
+
+    def sendable_buttons(self) -> tuple[tuple[Button, ...], ...]:
+        """The rows of buttons that Telegram takes: an odd one must not keep the message back."""
+        rows = (
+            tuple(replace(one, label=cut(sendable(one.label), LABEL_LIMIT)) for one in row if one.can_be_sent())
+            for row in self.buttons
+        )
+        return tuple(row for row in rows if row)
 
 
 @dataclass(slots=True)
@@ -97,10 +139,12 @@ class Text:
         """Append `label: value` and a line break, the label bold."""
         return self.add(label + ":", "bold").add(" ").add(value, entity).add("\n")
 
-    def message(self, priority: Priority, chat: Chat) -> Message:
+    def message(
+        self, priority: Priority, chat: Chat, *, buttons: tuple[tuple[Button, ...], ...] = (), picture: str = ""
+    ) -> Message:
         """The finished message, cut to `TEXT_LIMIT`, its entities clipped to what is left."""
         text = cut("".join(self._parts).rstrip(), TEXT_LIMIT)
-        return Message(text, clip(self._entities, utf16_length(text)), priority, chat)
+        return Message(text, clip(self._entities, utf16_length(text)), priority, chat, buttons, picture)
 
 
 def utf16_length(text: str) -> int:
@@ -138,6 +182,20 @@ def clip(entities: Iterable[Entity], length: int) -> tuple[Entity, ...]:
         for entity in entities
         if entity.offset < length
     )
+
+
+def _redacted_buttons(
+    buttons: tuple[tuple[Button, ...], ...], secrets: tuple[str, ...]
+) -> tuple[tuple[Button, ...], ...]:
+    rows = (
+        tuple(
+            replace(button, label=redact(button.label, secrets))
+            for button in row
+            if redact(button.action, secrets) == button.action and redact(button.url, secrets) == button.url
+        )
+        for row in buttons
+    )
+    return tuple(row for row in rows if row)
 
 
 def _fitting(text: str, limit: int) -> int:

@@ -23,20 +23,25 @@ from telegram.error import InvalidToken, TelegramError
 from notifications import life_texts
 from notifications.alert import KINDS, Alert
 from notifications.dead import DeadLetters
-from notifications.delivery import CURES, SEND_RESULTS, Delivery
+from notifications.delivery import SEND_RESULTS, Delivery
 from notifications.drain import Drain
+from notifications.kinds import Told
 from notifications.lanes import Lanes, sleep
 from notifications.ledger import LEASE_SECONDS, Ledger
 from notifications.message import Chat, Message
+from notifications.moved import MovedChats
 from notifications.pace import Pace
+from notifications.photos import Photos
 from notifications.ping import DeadManPing
+from notifications.quiet import Quiet
+from notifications.routes import CURES, Routes
 from notifications.sender import TOKEN_RETRY_SECONDS, Delivered, TelegramSender
 from notifications.spool import spool_of
-from notifications.watch import BeatWatch
+from notifications.watch import BeatWatch, leave_signs
 from notifications.words import Words, words
 from settings import MARKETS, Settings
 from telemetry import dependencies
-from telemetry.instruments import alerts_collapsed, alerts_sent, bot_running, start_at_zero
+from telemetry.instruments import alerts_collapsed, alerts_sent, bot_running, start_at_zero, telegram_usable
 from telemetry.queues import QueueMonitor
 from telemetry.redaction import redact, secret_values
 
@@ -82,6 +87,8 @@ async def run_notifier(
         raise NotifierError("TELEGRAM_CHAT_ID is missing: set it in .env, or set TELEGRAM_ENABLED=false")
     start_at_zero(alerts_sent, kind=KINDS, result=SEND_RESULTS)
     start_at_zero(alerts_collapsed, kind=KINDS)
+    for chat in Chat:
+        telegram_usable.set(1, {"chat": chat.value})
     bot_running.set(1, {"process": PROCESS})
     notifier = _Notifier(settings, token, stop, pace, lease_seconds)
     try:
@@ -111,8 +118,15 @@ class _Notifier:
         self._sender = TelegramSender(token, base_url=settings.telegram_base_url)
         spool = spool_of(settings)
         self._ledger = Ledger(self._redis, spool=spool)
-        self._delivery = Delivery(self._ledger, self._sender, self._chats, self._words, self._secrets)
-        self._lanes = Lanes(self._ledger, self._delivery, self._chats, pace, lease_seconds, stop, self._secrets)
+        self._moved = MovedChats(self._ledger, settings.database_url)
+        self._quiet = Quiet(self._redis, self._ledger, self._words, settings.verbosity, settings.quiet_hours)
+        self._routes = Routes(self._ledger, self._sender, self._chats, self._words, self._secrets, self._moved)
+        self._delivery = Delivery(
+            self._ledger, self._routes, self._words, self._secrets, quiet=self._quiet, photos=Photos(self._redis)
+        )
+        self._lanes = Lanes(
+            self._ledger, self._delivery, self._routes, self._chats, pace, lease_seconds, stop, self._secrets
+        )
         self._drain = Drain(spool, settings.redis_url, self._secrets)
 
     async def run(self, queues: tuple[str, ...], *, announce: bool) -> None:
@@ -136,7 +150,11 @@ class _Notifier:
         yield lanes.watch_stop()
         yield lanes.watch_state()
         yield self._drain.watch()
+        yield self._routes.check_chats()
+        yield self._moved.watch()
+        yield self._quiet.watch()
         yield DeadLetters(self._ledger, settings.database_url, self._secrets).watch()
+        yield leave_signs(self._redis)
         yield BeatWatch(self._redis, self._ledger, self._words, settings.beat_silent_seconds).watch()
         yield dependencies.watch(PROCESS, {"redis": self._redis.ping}, self._stop)
         if queues:
@@ -150,7 +168,7 @@ class _Notifier:
             message = life_texts.bot_started(self._words, **self._about())
             # not an event that happens once: one that starts over and over is one message with a count
             await self._ledger.record(
-                Alert("bot_started", "system", message, datetime.now(UTC), window_seconds=STARTED_WINDOW_SECONDS)
+                Alert("bot_started", "bot_started", message, datetime.now(UTC), window_seconds=STARTED_WINDOW_SECONDS)
             )
         await self._lanes.run()
         if announce:
@@ -167,9 +185,11 @@ class _Notifier:
 
     async def _say_goodbye(self, message: Message) -> None:
         """Straight to the chat: nobody is left to empty the queue. It is not worth waiting for."""
+        if self._settings.verbosity.of("bot_stopped") is Told.OFF:
+            return
         try:
             async with asyncio.timeout(GOODBYE_SECONDS):
-                outcome = await self._sender.deliver(message, self._chats[Chat.TRADE])
+                outcome = await self._sender.deliver(message, self._routes.chat_id(Chat.TRADE))
         except TimeoutError:
             log.warning("the trade chat was not told of the stop, Telegram does not answer")
         else:
@@ -178,15 +198,18 @@ class _Notifier:
 
     async def _check_token(self) -> None:
         """Return when Telegram knows the token, or cannot be asked: the sending will then show."""
+        refused = False
         while not self._stop.is_set():
             try:
                 log.info("the notifier sends as @%s", await self._sender.username())
             except InvalidToken as error:
-                self._delivery.trouble = "Telegram refuses the token"
+                self._delivery.refuse_token()
                 reason = redact(str(error), self._secrets)
-                log.error(  # noqa: TRY400 - one line says it all
-                    "Telegram refuses the token (%s): %s, and check TELEGRAM_BASE_URL", reason, CURES["bad_token"]
-                )
+                if not refused:
+                    log.error(  # noqa: TRY400 - one line says it all
+                        "Telegram refuses the token (%s): %s, and check TELEGRAM_BASE_URL", reason, CURES["bad_token"]
+                    )
+                refused = True
                 await sleep(self._stop, TOKEN_RETRY_SECONDS)
             except (TelegramError, TimeoutError) as error:
                 reason = redact(str(error), self._secrets) or type(error).__name__

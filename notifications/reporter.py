@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import linecache
 import logging
 import traceback
+from collections import deque
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from notifications import fingerprint as fingerprints
 from notifications import texts
 from notifications.alert import Alert, current_traceparent
+from notifications.error_buttons import error_buttons
 from notifications.message import cut
 from notifications.recorder import HookRecorder
 from notifications.spool import spool_of
 from notifications.texts import Failure, Level, Links
-from notifications.words import words
+from notifications.words import Language, words
 from settings import Settings
 from telemetry.instruments import bot_errors
 from telemetry.redaction import redact, secret_values
@@ -34,7 +39,9 @@ class ErrorReporter:
         self._recorder = HookRecorder(settings.redis_url, spool=spool_of(settings))
         self._enabled = settings.telegram_enabled
         self._window = settings.error_duplicate_window
+        self._language: Language = settings.notify_language
         self._words = words(settings.notify_language)
+        self._commands = bool(settings.telegram_allowed_users)
         self._links = Links(settings.signoz_url, settings.flower_url)
         self._secrets = secret_values(settings)
 
@@ -93,18 +100,20 @@ class ErrorReporter:
         self._recorder.close()
 
     def _alert(self, exc: BaseException, failure: Failure, fingerprint: str) -> Alert:
+        fingerprint = fingerprint or fingerprints.of_failure(
+            error_type=failure.error_type,
+            message=failure.error,
+            frames=fingerprints.in_app_frames(exc.__traceback__),
+            task=failure.task,
+            market=failure.market,
+            symbol=failure.symbol,
+        )
+        buttons = error_buttons(self._language, failure, fingerprint, links=self._links, commands=self._commands)
+        message = replace(texts.error(self._words, failure, links=self._links), buttons=buttons)
         return Alert(
-            fingerprint=fingerprint
-            or fingerprints.of_failure(
-                error_type=failure.error_type,
-                message=failure.error,
-                frames=fingerprints.in_app_frames(exc.__traceback__),
-                task=failure.task,
-                market=failure.market,
-                symbol=failure.symbol,
-            ),
+            fingerprint=fingerprint,
             kind="error",
-            message=texts.error(self._words, failure, links=self._links).redacted(self._secrets),
+            message=message.redacted(self._secrets),
             at=failure.at,
             symbol=failure.symbol,
             traceparent=current_traceparent(),
@@ -129,9 +138,22 @@ def _message(exc: BaseException) -> str:
 
 def _stack(exc: BaseException) -> str:
     """The last frames, and the types the exception was raised from; their messages may hold addresses."""
-    lines = traceback.format_tb(exc.__traceback__, limit=-FRAMES_SHOWN)
+    last = deque(traceback.walk_tb(exc.__traceback__), FRAMES_SHOWN)
+    frames = tuple((frame.f_code.co_filename, line, frame.f_code.co_name) for frame, line in last)
+    causes = []
     cause = exc.__cause__
-    while cause is not None and lines:
-        lines.append(f"caused by {type(cause).__name__}\n")
+    while cause is not None and frames:
+        causes.append(f"caused by {type(cause).__name__}\n")
         cause = cause.__cause__
-    return "".join(lines)
+    return _frames_shown(frames) + "".join(causes)
+
+
+@lru_cache(256)
+def _frames_shown(frames: tuple[tuple[str, int, str], ...]) -> str:
+    """The frames as Python shows them, put together once for all errors of a burst."""
+    shown = []
+    for file, number, function in frames:
+        shown.append(f'  File "{file}", line {number}, in {function}\n')
+        if source := linecache.getline(file, number).strip():
+            shown.append(f"    {source}\n")
+    return "".join(shown)

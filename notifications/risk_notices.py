@@ -31,7 +31,7 @@ class RiskNotices(Teller):
     ) -> Recorded | None:
         """Tell that an exit rule was reached and the position is being sold, once per exit."""
         message = exit_texts.exit_begun(self._style(trace_id), instrument, exit, average_price=average_price, at=at)
-        return await self._tell("order", f"exit:{exit_id}:begun", message, at, instrument.symbol)
+        return await self._tell("exit_begun", f"exit:{exit_id}:begun", message, at, instrument.symbol)
 
     async def exit_ended(
         self,
@@ -59,7 +59,7 @@ class RiskNotices(Teller):
             reason=reason,
             at=at,
         )
-        return await self._tell("order", f"exit:{exit_id}:ended", message, at, instrument.symbol)
+        return await self._tell("exit_ended", f"exit:{exit_id}:ended", message, at, instrument.symbol)
 
     async def exit_not_armed(
         self, instrument: Instrument, exit: Exit, *, average_price: Decimal, at: datetime, trace_id: str = ""
@@ -68,7 +68,7 @@ class RiskNotices(Teller):
         message = exit_texts.exit_not_armed(self._style(trace_id), instrument, exit, average_price=average_price, at=at)
         hour = f"{at.astimezone(UTC):%Y-%m-%dT%H}"
         fingerprint = f"not_armed:{instrument.market}:{instrument.symbol}:{hour}"
-        return await self._tell("error", fingerprint, message, at, instrument.symbol)
+        return await self._tell("exit_not_armed", fingerprint, message, at, instrument.symbol)
 
     async def circuit_breaker(
         self,
@@ -84,7 +84,7 @@ class RiskNotices(Teller):
         until = state.until.astimezone(UTC).isoformat() if state.until else ""
         # the reason names the breach: after an operator resumed, the next one of the same day is another
         fingerprint = f"circuit_breaker:{state.market or ''}:{until}:{_digest(state.reason)}"
-        return await self._tell("order", fingerprint, message, at, state.symbol or "")
+        return await self._tell("circuit_breaker", fingerprint, message, at, state.symbol or "")
 
     async def trading_state_changed(
         self, state: TradingState, *, by: str, at: datetime, trace_id: str = ""
@@ -93,14 +93,14 @@ class RiskNotices(Teller):
         message = risk_texts.trading_state(self._style(trace_id), state, by=by, at=at)
         scope = f"{state.market or ''}:{state.symbol or ''}"
         fingerprint = f"trading_state:{scope}:{state.state}:{_instant(at)}"
-        return await self._tell("order", fingerprint, message, at, state.symbol or "")
+        return await self._tell("trading_state", fingerprint, message, at, state.symbol or "")
 
     async def arming_changed(
         self, market: str, *, until: datetime | None, by: str, at: datetime, trace_id: str = ""
     ) -> Recorded | None:
         """Tell that live trading was allowed `until` then or, without it, taken back; `at` is when it was done."""
         message = risk_texts.arming(self._style(trace_id), market, until=until, by=by, at=at)
-        return await self._tell("order", f"arming:{market}:{_instant(at)}", message, at, "")
+        return await self._tell("arming", f"arming:{market}:{_instant(at)}", message, at, "")
 
     async def unproven_order(
         self, intent: OrderIntent, *, age_seconds: float, at: datetime | None = None, trace_id: str = ""
@@ -108,7 +108,7 @@ class RiskNotices(Teller):
         """Alarm the operator of an order that is neither proven nor disproven for too long, once per order."""
         now = at or datetime.now(UTC)
         message = risk_texts.unproven_order(self._style(trace_id), intent, age_seconds=age_seconds, at=now)
-        return await self._tell("error", f"unproven:{intent.client_order_id}", message, now, intent.symbol)
+        return await self._tell("order_unproven", f"unproven:{intent.client_order_id}", message, now, intent.symbol)
 
     async def ambiguous_order(
         self, intent: OrderIntent, *, reason: str, at: datetime | None = None, trace_id: str = ""
@@ -116,7 +116,8 @@ class RiskNotices(Teller):
         """Alarm the operator that an order cannot be told from another and its symbol is halted, once per order."""
         now = at or datetime.now(UTC)
         message = risk_texts.ambiguous_order(self._style(trace_id), intent, reason=reason, at=now)
-        return await self._tell("error", f"ambiguous:{intent.client_order_id}", message, now, intent.symbol)
+        fingerprint = f"ambiguous:{intent.client_order_id}"
+        return await self._tell("order_ambiguous", fingerprint, message, now, intent.symbol)
 
     async def adopted_order(
         self, market: str, found: OpenOrder, *, at: datetime | None = None, trace_id: str = ""
@@ -124,7 +125,8 @@ class RiskNotices(Teller):
         """Tell that an order nobody here had sent was taken into the journal, once per order of the venue."""
         now = at or datetime.now(UTC)
         message = risk_texts.adopted_order(self._style(trace_id), market, found, at=now)
-        return await self._tell("order", f"adopted:{market}:{found.venue_order_id}", message, now, found.symbol)
+        fingerprint = f"adopted:{market}:{found.venue_order_id}"
+        return await self._tell("order_adopted", fingerprint, message, now, found.symbol)
 
 
 def _instant(at: datetime) -> str:

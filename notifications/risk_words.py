@@ -18,6 +18,7 @@ class RiskWords:
     """One language. The titles hold `{kind}`, `{side}`, `{state}` or `{market}` where they name one."""
 
     exit_title: str
+    flatten_title: str
     exit_ended_titles: Mapping[ExitOutcome, str]
     kinds: Mapping[ExitKind, str]
     kind: str
@@ -45,6 +46,7 @@ class RiskWords:
     armed_effect: str
     disarmed_effect: str
     not_armed_title: str
+    flatten_not_armed_title: str
     not_armed_effect: str
     unproven_title: str
     unproven_effect: str
@@ -59,6 +61,7 @@ class RiskWords:
 
 RISK_KO = RiskWords(
     exit_title="{kind} 조건 도달, 매도 시작",
+    flatten_title="포지션 정리 요청, 매도 시작",
     exit_ended_titles={
         "sold_all": "{kind} 완료: 전량 매도",
         "sold_part": "{kind} 종료: 일부만 매도",
@@ -70,6 +73,7 @@ RISK_KO = RiskWords(
         ExitKind.ATR_STOP: "ATR 손절",
         ExitKind.ATR_TARGET: "ATR 익절",
         ExitKind.TRAILING: "추적 손절",
+        ExitKind.FLATTEN: "포지션 정리",
     },
     kind="구분",
     price="현재가",
@@ -96,6 +100,7 @@ RISK_KO = RiskWords(
     armed_effect="기한까지 이 시장에 실제 주문을 보냅니다.",
     disarmed_effect="이 시장에는 실제 주문을 보내지 않습니다. 손절도 나가지 않습니다.",
     not_armed_title="{kind} 조건에 도달했으나 실거래가 허용되지 않았습니다",
+    flatten_not_armed_title="포지션 정리를 요청받았으나 실거래가 허용되지 않았습니다",
     not_armed_effect="주문을 보내지 않았습니다. autotrader arm {market}으로 허용하거나 직접 매도하세요.",
     unproven_title="주문 결과를 확인하지 못했습니다",
     unproven_effect="이 종목의 신규 매수를 멈추고 거래소에 계속 확인합니다. 같은 주문을 다시 보내지 않습니다.",
@@ -110,6 +115,7 @@ RISK_KO = RiskWords(
 
 RISK_EN = RiskWords(
     exit_title="{kind} reached, selling",
+    flatten_title="Asked to close the position, selling",
     exit_ended_titles={
         "sold_all": "{kind} done: all sold",
         "sold_part": "{kind} ended: sold in part",
@@ -121,6 +127,7 @@ RISK_EN = RiskWords(
         ExitKind.ATR_STOP: "ATR stop",
         ExitKind.ATR_TARGET: "ATR target",
         ExitKind.TRAILING: "Trailing stop",
+        ExitKind.FLATTEN: "Flatten",
     },
     kind="Kind",
     price="Price",
@@ -147,6 +154,7 @@ RISK_EN = RiskWords(
     armed_effect="Real orders go to this market until then.",
     disarmed_effect="No real order goes to this market, no exit either.",
     not_armed_title="{kind} reached, but live trading is not armed",
+    flatten_not_armed_title="Asked to close the position, but live trading is not armed",
     not_armed_effect="No order was sent. Arm it with autotrader arm {market}, or sell by hand.",
     unproven_title="An order could not be confirmed",
     unproven_effect="Buying in this symbol stops, the venue is asked on; the order is not sent again.",

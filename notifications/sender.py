@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Literal
 from warnings import filterwarnings
 
-from telegram import Bot, LinkPreviewOptions, MessageEntity
+from telegram import Bot, InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions, MessageEntity
 from telegram.error import (
     BadRequest,
     ChatMigrated,
@@ -23,7 +23,9 @@ from telegram.error import (
 from telegram.request import HTTPXRequest
 from telegram.warnings import PTBDeprecationWarning
 
-from notifications.message import Message, Priority, cut
+from notifications.message import CAPTION_LIMIT, TELEGRAM_CAPTION_LIMIT, Message, Priority, cut, utf16_length
+
+log = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT_SECONDS = 10.0
 # Asked for in the text of a 429 without parameters, or not at all.
@@ -51,15 +53,20 @@ _CHAT_FAULTS = (
     "group chat was deactivated",
 )
 _EDIT_GONE = ("message to edit not found", "message can't be edited", "message_id_invalid", "message identifier is not")
+# What was to be edited is a picture with a caption where a text was thought to be, or the other way round.
+_OTHER_PART = ("there is no text in the message to edit", "there is no caption in the message to edit")
 _NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
 
-How = Literal["sent", "edited", "plain", "fallback", "diverted"]
+How = Literal["sent", "edited", "plain", "fallback", "diverted", "kept", "off"]
 Trouble = Literal["throttled", "unreachable", "chat_unusable", "bad_token"]
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """Telegram has it, as `message_id`, or as a line of a digest. `via` is the chat, if it was not the alert's own."""
+    """Telegram has it, as `message_id`, or as a line of a digest. `via` is the chat, if it was not the alert's own.
+
+    What is `kept` for the end of the quiet hours, or `off`, is done with too.
+    """
 
     message_id: int | None
     how: How
@@ -89,6 +96,14 @@ class Moved:
     chat_id: str
 
 
+@dataclass(slots=True)
+class Picture:
+    """A PNG that goes with a message; `sent` once Telegram has it, or will not have it: it never goes twice."""
+
+    png: bytes
+    sent: bool = False
+
+
 Outcome = Delivered | Postponed | Refused | Moved
 
 
@@ -112,14 +127,42 @@ class TelegramSender:
         async with asyncio.timeout(self._timeout):
             return str((await self._bot.get_me()).username)
 
-    async def deliver(self, message: Message, chat_id: str, *, edit: int | None = None, fallback: str = "") -> Outcome:
+    async def check_chat(self, chat_id: str) -> Outcome | None:
+        """Why the chat cannot be used, or None: it can, or nobody can say. Nothing appears in it but "typing…"."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._bot.send_chat_action(chat_id, "typing")
+        except ChatMigrated as error:
+            return Moved(str(error.new_chat_id))
+        except Forbidden as error:
+            return Postponed("chat_unusable", CHAT_RETRY_SECONDS, str(error))
+        except BadRequest as error:
+            # a channel has no "typing…", and can be written to all the same
+            return Postponed("chat_unusable", CHAT_RETRY_SECONDS, str(error)) if _has(error, _CHAT_FAULTS) else None
+        except (TelegramError, TimeoutError):
+            return None
+        return None
+
+    async def deliver(
+        self,
+        message: Message,
+        chat_id: str,
+        *,
+        edit: int | None = None,
+        fallback: str = "",
+        picture: Picture | None = None,
+        silent: bool | None = None,
+    ) -> Outcome:
         """Send the message, or put it in the place of message `edit`.
 
-        One that Telegram refuses is sent once more as plain text, then `fallback` in its place. Never raises
-        for what Telegram or the network do.
+        One that Telegram refuses is sent once more as plain text, then `fallback` in its place. A `picture` has the
+        text under it where that fits, else its first line, and the text follows. It makes a sound unless it is
+        `silent`, by default where its priority is normal. Never raises for what Telegram or the network do.
         """
+        # an analysis is for reading when one looks; an order or an error makes a sound
+        quiet = message.priority >= Priority.NORMAL if silent is None else silent
         try:
-            outcome = await self._edit_or_send(message, chat_id, edit, fallback)
+            outcome = await self._edit_or_send(message, chat_id, edit, fallback, picture, quiet)
         except RetryAfter as error:
             return _throttled(_seconds(error.retry_after), error)
         except ChatMigrated as error:
@@ -142,8 +185,10 @@ class TelegramSender:
         """Close the connections."""
         await self._request.shutdown()
 
-    async def _edit_or_send(self, message: Message, chat_id: str, edit: int | None, fallback: str) -> Outcome:
-        plain = replace(message, text=cut(message.text, PLAIN_LIMIT), entities=())
+    async def _edit_or_send(
+        self, message: Message, chat_id: str, edit: int | None, fallback: str, picture: Picture | None, quiet: bool
+    ) -> Outcome:
+        plain = replace(message, text=cut(message.text, PLAIN_LIMIT), entities=(), buttons=())
         if edit is not None:
             for form in (message, plain):
                 try:
@@ -153,6 +198,10 @@ class TelegramSender:
                         raise
                     if _has(error, _EDIT_GONE):
                         break
+        if picture is not None and not picture.sent:
+            whole = await self._send_picture(message, chat_id, picture, quiet)
+            if whole is not None:
+                return Delivered(whole, "sent")
         reason = ""
         forms: tuple[tuple[Message, How], ...] = (
             (message, "sent"),
@@ -161,43 +210,100 @@ class TelegramSender:
         )
         for form, how in forms:
             try:
-                return Delivered(await self._send(form, chat_id), how)
+                return Delivered(await self._send(form, chat_id, quiet), how)
             except BadRequest as error:
                 if _has(error, _CHAT_FAULTS):
                     raise
                 reason = str(error)
         return Refused(reason)
 
-    async def _send(self, message: Message, chat_id: str) -> int:
+    async def _send(self, message: Message, chat_id: str, quiet: bool) -> int:
         async with asyncio.timeout(self._timeout):
             sent = await self._bot.send_message(
                 chat_id,
                 message.text,
                 entities=_entities(message),
                 link_preview_options=_NO_PREVIEW,
-                # an analysis is for reading when one looks; an order or an error makes a sound
-                disable_notification=message.priority >= Priority.NORMAL,
+                disable_notification=quiet,
+                reply_markup=_keyboard(message),
             )
         return sent.message_id
 
-    async def _edit(self, message: Message, chat_id: str, message_id: int) -> Delivered:
+    async def _send_picture(self, message: Message, chat_id: str, picture: Picture, quiet: bool) -> int | None:
+        """The message's id if all of it stands under the picture; None if its text is still to be sent."""
+        whole = utf16_length(message.text) <= CAPTION_LIMIT
+        caption = message if whole else message.title()
         try:
             async with asyncio.timeout(self._timeout):
-                await self._bot.edit_message_text(
-                    message.text,
+                sent = await self._bot.send_photo(
                     chat_id,
-                    message_id,
-                    entities=_entities(message),
-                    link_preview_options=_NO_PREVIEW,
+                    picture.png,
+                    caption=caption.text,
+                    caption_entities=_entities(caption),
+                    # the text that follows makes the sound
+                    disable_notification=quiet or not whole,
+                    reply_markup=_keyboard(caption),
                 )
         except BadRequest as error:
-            if "message is not modified" not in str(error).lower():
+            if _has(error, _CHAT_FAULTS):
                 raise
+            log.warning("Telegram refuses a picture (%s): its message goes without it", error)
+            picture.sent = True
+            return None
+        picture.sent = True
+        return sent.message_id if whole else None
+
+    async def _edit(self, message: Message, chat_id: str, message_id: int) -> Delivered:
+        edits = [self._edit_text, self._edit_caption]
+        if message.picture and utf16_length(message.text) <= TELEGRAM_CAPTION_LIMIT:
+            edits.reverse()
+        for edit in edits if message.picture else edits[:1]:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await edit(message, chat_id, message_id)
+            except BadRequest as error:
+                if edit is not edits[-1] and _has(error, _OTHER_PART):
+                    continue
+                if "message is not modified" not in str(error).lower():
+                    raise
+            break
         return Delivered(message_id, "edited")
+
+    async def _edit_text(self, message: Message, chat_id: str, message_id: int) -> None:
+        await self._bot.edit_message_text(
+            message.text,
+            chat_id,
+            message_id,
+            entities=_entities(message),
+            link_preview_options=_NO_PREVIEW,
+            reply_markup=_keyboard(message),
+        )
+
+    async def _edit_caption(self, message: Message, chat_id: str, message_id: int) -> None:
+        caption = message.caption()
+        await self._bot.edit_message_caption(
+            chat_id,
+            message_id,
+            caption=caption.text,
+            caption_entities=_entities(caption),
+            reply_markup=_keyboard(caption),
+        )
 
 
 def _entities(message: Message) -> list[MessageEntity]:
     return [MessageEntity(entity.type, entity.offset, entity.length) for entity in message.entities]
+
+
+def _keyboard(message: Message) -> InlineKeyboardMarkup | None:
+    rows = message.sendable_buttons()
+    if not rows:
+        return None
+    return InlineKeyboardMarkup(
+        [
+            [InlineKeyboardButton(one.label, callback_data=one.action or None, url=one.url or None) for one in row]
+            for row in rows
+        ]
+    )
 
 
 def _throttled(seconds: float, error: TelegramError | TimeoutError) -> Postponed:

@@ -41,7 +41,9 @@ class Teller:
     def _style(self, trace_id: str) -> Style:
         return Style(self._words, self._mode, self._links, trace_id or current_trace_id())
 
-    async def _tell(self, kind: Kind, fingerprint: str, message: Message, at: datetime, symbol: str) -> Recorded | None:
+    async def _tell(
+        self, kind: Kind, fingerprint: str, message: Message, at: datetime, symbol: str, *, summary: str = ""
+    ) -> Recorded | None:
         if not self._enabled:
             return None
         return await self._ledger.record(
@@ -54,5 +56,6 @@ class Teller:
                 traceparent=current_traceparent(),
                 window_seconds=ONCE_WINDOW_SECONDS,
                 once=True,
+                summary=summary,
             )
         )

@@ -1,20 +1,37 @@
-"""Analyses, orders and profit to the trade chat. Each has its own fingerprint, so a task that is delivered again tells
+"""Analyses, orders and reports to the trade chat. Each has its own fingerprint, so a task that is delivered again tells
 nothing twice."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from notifications import ladder_texts, profit_texts, texts
+from notifications import ladder_texts, report_texts, run_texts, texts
+from notifications.kinds import Kind
 from notifications.ledger import Recorded
 from notifications.risk_notices import RiskNotices
 from notifications.words import quantity
 from telemetry.trace_ids import current_trace_id
-from trading.reports import ProfitReport
-from trading.types import Analysis, Instrument, OrderIntent, Placement, Side
+from trading.reports import Report
+from trading.runs import RunSummary
+from trading.types import Analysis, Instrument, OrderIntent, OrderState, Placement, Side
+
+# An order that is not sent yet is told by nobody; were it told, its end would not be known.
+ORDER_KINDS: dict[OrderState, Kind] = {
+    OrderState.PLANNED: "order_unproven",
+    OrderState.SENDING: "order_unproven",
+    OrderState.UNKNOWN: "order_unproven",
+    OrderState.ACCEPTED: "order_accepted",
+    OrderState.PARTLY_FILLED: "order_partly_filled",
+    OrderState.FILLED: "order_filled",
+    OrderState.CANCELLED: "order_cancelled",
+    OrderState.REJECTED: "order_failed",
+    OrderState.THROTTLED: "order_failed",
+    OrderState.NOT_CREATED: "order_failed",
+}
 
 
 class TradeNotifier(RiskNotices):
@@ -28,8 +45,9 @@ class TradeNotifier(RiskNotices):
         run_id: str,
         analysis_id: str = "",
         trace_id: str = "",
+        picture: str = "",
     ) -> Recorded | None:
-        """Tell what an analysis proposes, once per run and symbol."""
+        """Tell what an analysis proposes, once per run and symbol; `picture` names one in `notifications.pictures`."""
         message = texts.analysis_complete(
             self._words,
             instrument,
@@ -39,8 +57,9 @@ class TradeNotifier(RiskNotices):
             mode=self._mode,
             links=self._links,
         )
+        message = replace(message, picture=picture)
         return await self._tell(
-            "analysis", f"analysis:{run_id}:{instrument.symbol}", message, analysis.at, instrument.symbol
+            "analysis_complete", f"analysis:{run_id}:{instrument.symbol}", message, analysis.at, instrument.symbol
         )
 
     async def order(
@@ -67,7 +86,7 @@ class TradeNotifier(RiskNotices):
             links=self._links,
         )
         fingerprint = f"order:{run_id}:{intent.client_order_id}:{placement.state}:{filled}"
-        return await self._tell("order", fingerprint, message, at, instrument.symbol)
+        return await self._tell(ORDER_KINDS[placement.state], fingerprint, message, at, instrument.symbol)
 
     async def ladder(
         self,
@@ -84,7 +103,7 @@ class TradeNotifier(RiskNotices):
             return None
         now = at or datetime.now(UTC)
         message = ladder_texts.ladder(self._style(trace_id), instrument, side, rungs, at=now)
-        return await self._tell("order", f"ladder:{analysis_id}:{side}", message, now, instrument.symbol)
+        return await self._tell("order_accepted", f"ladder:{analysis_id}:{side}", message, now, instrument.symbol)
 
     async def orders_cancelled(
         self,
@@ -106,7 +125,7 @@ class TradeNotifier(RiskNotices):
             return None
         now = at or datetime.now(UTC)
         message = ladder_texts.orders_cancelled(self._style(trace_id), instrument, side, count, reason=reason, at=now)
-        return await self._tell("order", f"cancelled:{analysis_id}:{side}", message, now, instrument.symbol)
+        return await self._tell("order_cancelled", f"cancelled:{analysis_id}:{side}", message, now, instrument.symbol)
 
     async def insufficient_cash(
         self,
@@ -135,11 +154,22 @@ class TradeNotifier(RiskNotices):
         fingerprint = f"insufficient_cash:{run_id}:{instrument.symbol}:{side}"
         return await self._tell("insufficient_cash", fingerprint, message, at, instrument.symbol)
 
-    async def profit_report(
-        self, report: ProfitReport, *, at: datetime | None = None, trace_id: str = ""
+    async def run_summary(
+        self, run: RunSummary, *, run_id: UUID | str, at: datetime | None = None, trace_id: str = ""
     ) -> Recorded | None:
-        """Tell what a day or a week earned, once per period."""
+        """Tell what a run came to, once per run."""
         now = at or datetime.now(UTC)
-        message = profit_texts.profit_report(self._style(trace_id), report, at=now)
-        fingerprint = f"profit:{report.period}:{report.starts_at.astimezone(UTC).isoformat()}"
-        return await self._tell("order", fingerprint, message, now, "")
+        message = run_texts.run_summary(self._style(trace_id), run, at=now)
+        return await self._tell(
+            "run_summary", f"run:{run_id}", message, now, "", summary=run_texts.line(self._words, run)
+        )
+
+    async def report(
+        self, report: Report, *, at: datetime | None = None, trace_id: str = "", picture: str = ""
+    ) -> Recorded | None:
+        """Tell what a day or a week came to, once per period; `picture` names one in `notifications.pictures`."""
+        now = at or datetime.now(UTC)
+        message = report_texts.report(self._style(trace_id), report, at=now, picture=picture)
+        fingerprint = f"report:{report.period}:{report.starts_at.astimezone(UTC).isoformat()}"
+        kind: Kind = "daily_report" if report.period == "day" else "weekly_report"
+        return await self._tell(kind, fingerprint, message, now, "")

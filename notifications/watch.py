@@ -1,10 +1,11 @@
-"""The notifier looks after the beat, which looks after the workers (`beat.watch`)."""
+"""The notifier looks after the beat, which looks after the workers (`beat.watch`), and leaves a sign of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from redis import RedisError
@@ -15,12 +16,24 @@ from notifications.alert import system_event
 from notifications.ledger import Ledger
 from notifications.silence import LONGEST_PAUSE_SECONDS, Silence
 from notifications.words import Words
-from storage.redis import BEAT_TICK_KEY, SILENT_KEY
+from storage.redis import BEAT_TICK_KEY, NOTIFIER_SIGN_KEY, SILENT_KEY
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 2.0
 SHORTEST_LOOK_SECONDS = 0.05
+SIGN_SECONDS = 3.0
+# so long it can be told since when there was none
+KEEP_SIGN_SECONDS = 86_400
+
+
+async def leave_signs(redis: Redis) -> None:
+    """Say in Redis that the notifier runs, for those who cannot ask it; until cancelled."""
+    while True:
+        # a sign that cannot be left is missed by whoever looks for it
+        with suppress(RedisError, OSError, TimeoutError):
+            await redis.set(NOTIFIER_SIGN_KEY, f"{time.time():.3f}", ex=KEEP_SIGN_SECONDS)
+        await asyncio.sleep(SIGN_SECONDS)
 
 
 class BeatWatch:

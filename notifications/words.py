@@ -8,8 +8,10 @@ from decimal import Decimal
 from typing import Literal
 
 from notifications.life_words import LIFE_EN, LIFE_KO, LifeWords
-from notifications.profit_words import PROFIT_EN, PROFIT_KO, ProfitWords
+from notifications.quiet_words import QUIET_EN, QUIET_KO, QuietWords
+from notifications.report_words import REPORT_EN, REPORT_KO, ReportWords
 from notifications.risk_words import RISK_EN, RISK_KO, RiskWords
+from notifications.run_words import RUN_EN, RUN_KO, RunWords
 from trading.types import Decision, OrderState, Side
 
 Language = Literal["ko", "en"]
@@ -69,8 +71,10 @@ class Words:
     grades: tuple[str, str, str]
     titles: Mapping[OrderState, str]
     risk: RiskWords
-    profit: ProfitWords
+    report: ReportWords
     life: LifeWords
+    quiet: QuietWords
+    run: RunWords
 
     def money(self, amount: Decimal, currency: str) -> str:
         """An amount in its own currency: whole won, dollars with cents, more digits below 1,000 won or a dollar."""
@@ -168,8 +172,10 @@ KO = Words(
         OrderState.NOT_CREATED: "{side} 주문 미생성",
     },
     risk=RISK_KO,
-    profit=PROFIT_KO,
+    report=REPORT_KO,
     life=LIFE_KO,
+    quiet=QUIET_KO,
+    run=RUN_KO,
 )
 
 EN = Words(
@@ -233,6 +239,8 @@ EN = Words(
         OrderState.NOT_CREATED: "{side} order not created",
     },
     risk=RISK_EN,
-    profit=PROFIT_EN,
+    report=REPORT_EN,
     life=LIFE_EN,
+    quiet=QUIET_EN,
+    run=RUN_EN,
 )

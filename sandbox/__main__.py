@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             log=options.log,
             telegram_token=options.telegram_token,
             enforce_limits=options.enforce_limits,
+            telegram_pace=options.telegram_pace,
         )
     except CandleFault as fault:
         return _fail(str(fault))
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--log", type=Path, metavar="FILE", help="append one JSON line per request to this file")
     parser.add_argument("--telegram-token", default="", metavar="T", help="the only bot token to accept")
     parser.add_argument("--enforce-limits", action="store_true", help="refuse what exceeds a venue's rate limit")
+    parser.add_argument("--telegram-pace", action="store_true", help="refuse messages that are sent too fast")
     return parser
 
 

@@ -35,7 +35,7 @@ WIDE = 150
 _ROWS = 20
 _RUNS_READ = 30
 # header, processes, the table of markets with its title, the titles of three lists, and the addresses
-_FIXED_LINES = 1 + 1 + (1 + len(MARKETS)) + 3 + 5
+_FIXED_LINES = 1 + 1 + (1 + len(MARKETS)) + 3 + 6
 _COLOURS = {"buy": "green", "sell": "red", "filled": "green", "rejected": "red", "unknown": "red"}
 
 
@@ -64,6 +64,8 @@ class Board:
     sandbox_url: str = ""
     flower_url: str = ""
     flower_login: str = ""
+    api_url: str = ""
+    api_token: str = ""
     prometheus_urls: Mapping[str, str] = field(default_factory=dict)
     fault: str = ""
 
@@ -119,6 +121,8 @@ class Reader:
             sandbox_url=self._stack.sandbox_url,
             flower_url=self._stack.flower_url,
             flower_login=self._stack.flower_login,
+            api_url=self._stack.api_url,
+            api_token=self._stack.api_token,
             prometheus_urls=self._stack.prometheus_urls,
             fault="; ".join(faults),
         )
@@ -251,8 +255,9 @@ def _addresses(board: Board) -> list[Text]:
         _title("Open in a browser"),
         Text(f"sandbox     {board.sandbox_url}/  (chat, {telemetry})"),
         Text(f"flower      {board.flower_url}/  user {user}  password {password}"),
+        Text(f"api         {board.api_url}/docs  token {board.api_token}"),
         Text("prometheus  http://127.0.0.1:PORT/metrics with the port of"),
-        Text(f"            {'  '.join(ports)}"),
+        Text(f"  {'  '.join(ports)}"),
     ]
 
 

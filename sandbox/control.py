@@ -14,6 +14,7 @@ from sandbox.faults import FaultBoard, FaultSpecError
 from sandbox.limits import Limits
 from sandbox.otlp import Collector
 from sandbox.telegram import Telegram
+from sandbox.telegram.control import TelegramControl
 
 KEPT_REQUESTS = 50_000
 
@@ -68,6 +69,7 @@ class Control:
         self._faults = faults
         self._requests = requests
         self._telegram = telegram
+        self._chats = TelegramControl(telegram)
         self._collector = collector
         self._limits = limits
 
@@ -77,8 +79,7 @@ class Control:
             web.get(f"{prefix}/faults", self._list_faults),
             web.delete(f"{prefix}/faults", self._clear_faults),
             web.delete(f"{prefix}/faults/{{id}}", self._clear_faults),
-            web.get(f"{prefix}/telegram/messages", self._messages),
-            web.post(f"{prefix}/telegram/updates", self._write_to_bot),
+            *self._chats.routes(f"{prefix}/telegram"),
             web.get(f"{prefix}/otlp/spans", self._spans),
             web.get(f"{prefix}/otlp/metrics", self._metrics),
             web.get(f"{prefix}/otlp/logs", self._logs),
@@ -118,17 +119,6 @@ class Control:
         if named is not None and not lifted:
             return web.json_response({"error": f"there is no fault {named}"}, status=404)
         return web.json_response({"cleared": lifted})
-
-    async def _messages(self, _: web.Request) -> web.Response:
-        return web.json_response(self._telegram.messages())
-
-    async def _write_to_bot(self, request: web.Request) -> web.Response:
-        try:
-            body = await request.json()
-            update = self._telegram.receive(int(body["chat_id"]), str(body["text"]))
-        except (ValueError, TypeError, KeyError):
-            return web.json_response({"error": "the body is not JSON with chat_id and text"}, status=400)
-        return web.json_response(update, status=201)
 
     async def _spans(self, _: web.Request) -> web.Response:
         return web.json_response(self._collector.spans())

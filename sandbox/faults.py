@@ -10,7 +10,9 @@ from typing import Any, Protocol
 from aiohttp import web
 
 SERVICES = ("upbit", "kis", "yahoo", "gemini", "telegram", "otlp")
-KINDS = ("hang", "slow", "error", "throttle", "html", "close", "candles", "token", "order", "cancel")
+KINDS = (
+    "hang", "slow", "error", "throttle", "html", "close", "candles", "token", "order", "cancel", "refuse", "migrate",
+)  # fmt: skip
 VARIANTS = ("nan", "zero", "negative", "few")
 FEW = 3
 # What happens to an order at Upbit: its reply is lost in some way after it was created ("late": and reads find it
@@ -24,15 +26,25 @@ ORDER_VARIANTS = (
 # after `seconds` ("slow"), or the rest of the order trades right before it ("filled").
 CANCEL_VARIANTS = ("lost_reply", "reset", "error", "html", "garbled", "blocked", "slow", "filled")
 
+# How Telegram refuses: the chat cannot be used ("deleted" is a group that was), the bot's formatting or picture
+# cannot be read, the message to edit is gone, the token was revoked, another poll has begun. The kind "migrate" is a
+# group that has become a supergroup: what goes to its old id is refused with the new one.
+REFUSALS = (
+    "not_found", "blocked", "kicked", "not_member", "no_rights", "deleted", "parse", "picture", "gone", "unauthorized",
+    "conflict",
+)  # fmt: skip
+
 # the kinds that spoil one sort of answer only: (service, part of the path)
 _APPLIES_TO = {
     "candles": (("upbit", "/candles/"), ("kis", "itemchartprice"), ("yahoo", "/finance/chart/")),
     "token": (("kis", "/oauth2/tokenP"),),
     "order": (("upbit", "/v1/orders"),),
     "cancel": (("upbit", "/v1/order"),),
+    "refuse": (("telegram", "/bot"),),
+    "migrate": (("telegram", "/bot"),),
 }
 _DEFAULT_SECONDS = {"hang": 60.0, "slow": 1.0, "order": 1.0, "cancel": 1.0}
-_VARIANTS_OF = {"candles": VARIANTS, "order": ORDER_VARIANTS, "cancel": CANCEL_VARIANTS}
+_VARIANTS_OF = {"candles": VARIANTS, "order": ORDER_VARIANTS, "cancel": CANCEL_VARIANTS, "refuse": REFUSALS}
 # the paths that are not those of the parts above, which they contain
 _EXACTLY = {("upbit", "order"): "/v1/orders", ("upbit", "cancel"): "/v1/order"}
 
@@ -96,6 +108,8 @@ class Fault:
 
 # where the handler that takes an order, or its cancellation, finds what is to happen to it
 ORDER_FAULT = web.RequestKey("order_fault", Fault)
+# where Telegram finds how it is to refuse
+REFUSAL = web.RequestKey("refusal", Fault)
 
 
 class FaultBoard:
@@ -166,6 +180,9 @@ async def carry_out(
         case "order" | "cancel":
             request[ORDER_FAULT] = fault
             return await answer()
+        case "refuse" | "migrate":
+            request[REFUSAL] = fault
+            return await answer()
         case _:
             request[SPOIL] = fault.variant or "nan"
             return await answer()
@@ -215,6 +232,8 @@ def _parse(spec: Mapping[str, Any], fault_id: int) -> Fault:
     if (variants is None) != (variant is None) or (variants is not None and variant not in variants):
         each = "; ".join(f"kind {name} takes one of {', '.join(names)}" for name, names in _VARIANTS_OF.items())
         raise FaultSpecError(f"variant {variant!r}: {each}; no other kind takes one")
+    if kind == "migrate" and not (_text(spec, "chat_id") or "").startswith("-"):
+        raise FaultSpecError("kind 'migrate' needs the chat_id of a group, which is a negative number")
     count = _whole(spec, "count", 1, 1_000_000)
     seconds = spec.get("seconds", _DEFAULT_SECONDS.get(kind, 0.0))
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= 3600:

@@ -24,6 +24,7 @@ SpanKey = tuple[str, str]
 
 SWEEP_SECONDS = 150.0
 SETTLE_SECONDS = 10.0
+LONGEST_SETTLE_SECONDS = 120.0
 # how long nothing new must arrive at the chat before it counts as quiet
 QUIET_SECONDS = 1.0
 
@@ -161,10 +162,13 @@ def _what_is_missing(market: str, run: RunRow | None, database: Database) -> str
 
 
 def _settle(stack: Stack, expected: int) -> None:
-    """Wait, for a while at most, until the traces are whole, metrics are there and the chat is quiet."""
-    deadline = time.monotonic() + SETTLE_SECONDS
+    """Wait until the traces are whole, metrics are there and the chat is quiet; at most a while after its last message.
+
+    A chat gets a message a second, so that those of a large sweep take their time.
+    """
     messages, quiet_since = -1, time.monotonic()
-    while time.monotonic() < deadline:
+    latest = quiet_since + LONGEST_SETTLE_SECONDS
+    while time.monotonic() < min(latest, quiet_since + SETTLE_SECONDS):
         summary = stack.control.get("summary")
         if summary["telegram_messages"] != messages:
             messages, quiet_since = summary["telegram_messages"], time.monotonic()
@@ -192,7 +196,7 @@ def _queries(span: Span) -> bool:
 
 
 def _tells(span: Span) -> bool:
-    return bool(span["name"] == "telegram.send" and span["attributes"].get("alert.kind") == "analysis")
+    return bool(span["name"] == "telegram.send" and span["attributes"].get("alert.kind") == "analysis_complete")
 
 
 def _any_above(span: Span, by_key: Mapping[SpanKey, Span], wanted: Callable[[Span], bool]) -> bool:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import base64
 import http.client
+import io
 import json
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from sandbox.browser import BrowserError, Page, browser
 from sandbox.client import SandboxError
 from sandbox.feeds import FeedError
 from sandbox.local import LocalServerError
-from sandbox.processes import ProcessFailed
+from sandbox.processes import ProcessFailed, ProcessGroup
+from sandbox.specimens.arrival import ERROR_CHAT, TRADE_CHAT, NotArrived, everything_told
 from sandbox.stack import ROOT, Options, Stack, StackError
 from settings import MARKETS
 
@@ -25,6 +32,10 @@ IMAGES = ROOT / "docs" / "images"
 WIDTH = 1360
 HIGHEST = 1500
 MOST_BYTES = 300_000
+COLUMNS = 4
+HIGHEST_CHAT = 3_000
+# pages of text and two charts need no more
+COLOURS = 256
 WORK_SECONDS = 120.0
 SEED = 7
 
@@ -42,13 +53,15 @@ class NothingToShow(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One picture: the page, and the JavaScript that is true once it shows what it is for."""
+    """One picture: the page, and the JavaScript that is true once it shows what it is for. `colours` is how many are
+    kept of it, 0 for all."""
 
     name: str
     url: str
     shows: str
     login: str = ""
     highest: int = HIGHEST
+    colours: int = 0
 
 
 def shots(stack: Stack, tasks: Mapping[str, Mapping[str, Any]]) -> list[Shot]:
@@ -109,17 +122,56 @@ async def take(page: Page, shot: Shot) -> bytes:
     await page.send("Runtime.evaluate", expression=adjust)
     await page.wait_for("document.fonts.status === 'loaded'")
     await asyncio.sleep(1)
-    return await page.picture(width=WIDTH, highest=shot.highest)
+    # a traceback names the folders of the machine the picture is taken on
+    masked = f"pre.textContent = pre.textContent.replaceAll({json.dumps(str(ROOT))}, '/app')"
+    await page.send("Runtime.evaluate", expression=f"document.querySelectorAll('.text pre').forEach(pre => {masked})")
+    picture = await page.picture(width=WIDTH, highest=shot.highest)
+    return _reduced(picture, shot.colours) if shot.colours else picture
 
 
-def main() -> int:
+def _reduced(picture: bytes, colours: int) -> bytes:
+    reduced = io.BytesIO()
+    with Image.open(io.BytesIO(picture)) as image:
+        image.convert("RGB").quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
+            reduced, "PNG", optimize=True
+        )
+    return reduced.getvalue()
+
+
+async def messages() -> None:
+    """Take a picture of each chat with a message of each kind. Raises `NotArrived` and what `take` and `keep` do."""
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        with ProcessGroup(scratch) as group:
+            async with everything_told(scratch) as sandbox, browser(group, scratch / "chromium") as page:
+                planned = [
+                    Shot(
+                        name,
+                        f"{sandbox.url}/chats?columns={COLUMNS}&chat={chat}",
+                        "[...document.images].every(image => image.complete) && document.querySelector('.bubble')",
+                        highest=HIGHEST_CHAT,
+                        colours=COLOURS,
+                    )
+                    for name, chat in (("telegram-messages", TRADE_CHAT), ("telegram-errors", ERROR_CHAT))
+                ]
+                keep(planned, [await take(page, shot) for shot in planned])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Take all pictures; 1 with one line if that fails."""
+    parser = argparse.ArgumentParser(prog="python -m sandbox.screenshots", description=__doc__)
+    parser.add_argument("--messages", action="store_true", help="only the one of the messages, which needs no workers")
+    options = parser.parse_args(arguments)
     try:
+        asyncio.run(messages())
+        if options.messages:
+            return 0
         with Stack(Options(feed="simulated", seed=SEED, fail=(FAILING,)), _tell) as stack:
             planned = shots(stack, finished(stack))
             keep(planned, asyncio.run(_take_all(stack, planned)))
     except (
         BrowserError,
+        NotArrived,
         NothingToShow,
         SandboxError,
         FeedError,

@@ -16,7 +16,7 @@ from sandbox.faults import SERVICES, FaultBoard, carry_out
 from sandbox.gemini import Gemini
 from sandbox.limits import Limits
 from sandbox.otlp import Collector
-from sandbox.page import render
+from sandbox.page import only_chats, overview
 from sandbox.simulated import simulated_book
 from sandbox.telegram import Telegram
 from sandbox.venues.kis import Kis
@@ -26,7 +26,7 @@ from sandbox.venues.yahoo import Yahoo
 
 HOST = "127.0.0.1"
 LARGEST_BODY = 64 * 1024 * 1024
-SHOWN_MESSAGES = 20
+MOST_COLUMNS = 6
 # how long open requests (a long poll, a hang) may take to end at stop
 STOP_SECONDS = 0.2
 
@@ -38,7 +38,7 @@ class Sandbox:
 
     With `candles` it serves the recorded candles of that folder, else candles simulated from `seed`.
     `log` is a file that gets one JSON line per request; `telegram_token` is the only one accepted, if given.
-    With `enforce_limits` Upbit and KIS refuse what exceeds their rate limits.
+    With `enforce_limits` Upbit and KIS refuse what exceeds their rate limits, with `telegram_pace` Telegram.
     Raises `CandleFault` for candles that cannot be served and `OSError` for a log that cannot be written.
     """
 
@@ -49,11 +49,12 @@ class Sandbox:
         log: Path | None = None,
         telegram_token: str = "",
         enforce_limits: bool = False,
+        telegram_pace: bool = False,
     ) -> None:
         self.book = CandleBook(load_recorded(candles), "recorded") if candles else simulated_book(seed)
         self.faults = FaultBoard()
         self.requests = RequestLog()
-        self.telegram = Telegram(telegram_token)
+        self.telegram = Telegram(telegram_token, pace=telegram_pace)
         self.collector = Collector()
         self.limits = Limits() if enforce_limits else None
         self.url = ""
@@ -79,7 +80,7 @@ class Sandbox:
     async def start(self, port: int = 0) -> str:
         """Listen on `port` (0: a free one) and return the URL. Raises `OSError` if the port is in use."""
         app = web.Application(client_max_size=LARGEST_BODY, middlewares=[self._gate])
-        app.add_routes([web.get("/", self._page), *self._control.routes("/control")])
+        app.add_routes([web.get("/", self._page), web.get("/chats", self._chats), *self._control.routes("/control")])
         app.add_routes(self.upbit.exchange.control_routes("/control/upbit"))
         app.add_routes(self.gemini.control_routes("/control/gemini"))
         for name, service in self._services.items():
@@ -151,9 +152,14 @@ class Sandbox:
 
     async def _page(self, _: web.Request) -> web.Response:
         symbols = {market: self.book.symbols(market) for market in MARKETS}
-        chat = self.telegram.last(SHOWN_MESSAGES)
-        text = render(SERVICES, self.book.source, symbols, self._control.summary(), chat)
-        return web.Response(text=text, content_type="text/html")
+        received, chats = self._control.summary(), self.telegram
+        return overview(SERVICES, self.book.source, symbols, received, chats.everything(), chats.titles)
+
+    async def _chats(self, request: web.Request) -> web.Response:
+        columns = request.query.get("columns", "")
+        wanted = min(int(columns), MOST_COLUMNS) if columns.isdecimal() else 0
+        only = request.query.get("chat", "")
+        return only_chats(self.telegram.everything(), self.telegram.titles, wanted, only)
 
 
 async def _answer(request: web.Request, handler: Handler, path: str) -> web.StreamResponse:

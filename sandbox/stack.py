@@ -65,6 +65,7 @@ class Commands:
     worker: Sequence[str] = (*_CELERY, "worker", "-P", "threads", "--without-gossip", "--without-mingle")
     flower: Sequence[str] = (*_CELERY, "flower", f"--conf={ROOT}/deploy/flower/flowerconfig.py")
     beat: Sequence[str] = (*_CELERY, "beat")
+    api: Sequence[str] = (_PYTHON, "-m", "cli", "api")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,9 @@ class Stack:
         self.database_url = ""
         self.flower_url = ""
         self.flower_login = f"{FLOWER_USER}:{secrets.token_hex(8)}"
+        self.api_url = ""
+        # for everything the API does; nobody has the one that only reads
+        self.api_token = secrets.token_hex(8)
         self.prometheus_urls: dict[str, str] = {}
         self.feeds: dict[str, MarketFeed] = {}
         self.symbols: dict[str, tuple[str, ...]] = {}
@@ -148,6 +152,7 @@ class Stack:
         self._start_sandbox()
         self._choose_feeds()
         self.flower_url = f"http://127.0.0.1:{free_port()}"
+        self.api_url = f"http://127.0.0.1:{free_port()}"
         self._start_processes(self._environment())
 
     def _start_sandbox(self) -> None:
@@ -190,6 +195,8 @@ class Stack:
         commands, group = self._options.commands, self.group
         group.run("migrate", commands.migrate, env=env, cwd=ROOT, seconds=READY_SECONDS)
         group.start("notifier", commands.notifier, env=self._with_port(env, "notifier"), cwd=ROOT, stage=1)
+        api_env = {"API_PORT": str(urlsplit(self.api_url).port), "API_OPERATE_TOKEN": self.api_token}
+        group.start("api", commands.api, env={**self._with_port(env, "api"), **api_env}, cwd=ROOT, stage=2)
         for market in MARKETS:
             argv = [*commands.worker, "-Q", market, "-n", f"{market}@%h"]
             name = f"worker-{market}"
@@ -203,6 +210,7 @@ class Stack:
         flower = [*commands.flower, "--address=127.0.0.1", f"--port={urlsplit(self.flower_url).port}"]
         group.start("flower", flower, env=flower_env, cwd=ROOT, stage=2)
         group.wait_until(self._flower_answers, READY_SECONDS, "the start of Flower")
+        group.wait_until(self._api_answers, READY_SECONDS, "the start of the API")
         group.start("beat", commands.beat, env=self._with_port(env, "beat"), cwd=ROOT, stage=3)
 
     def _with_port(self, env: Mapping[str, str], name: str) -> dict[str, str]:
@@ -223,6 +231,9 @@ class Stack:
 
     def _flower_answers(self) -> bool:
         return answers(f"{self.flower_url}/healthcheck")
+
+    def _api_answers(self) -> bool:
+        return answers(f"{self.api_url}/healthz")
 
     def _environment(self) -> dict[str, str]:
         """The environment of the processes: every setting, so that neither `.env` nor the shell adds one."""

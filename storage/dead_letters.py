@@ -1,24 +1,14 @@
-"""Alerts that were given up, kept until somebody has seen them.
-
-Straight over asyncpg, without SQLAlchemy: the notifier is the smallest process of the system, needs the database only
-for this, and would carry 20 MB more. A connection is opened for each call; there are few.
-"""
+"""Alerts that were given up, kept until somebody has seen them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import asyncpg
+from storage.direct import DatabaseUnavailable, connection
 
-CONNECT_TIMEOUT_SECONDS = 5.0
-STATEMENT_TIMEOUT_SECONDS = 15.0
-
-
-class DeadLettersUnavailable(Exception):
-    """The database does not answer or lacks the table; the message says what it says, without address or password."""
+DeadLettersUnavailable = DatabaseUnavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +37,8 @@ async def keep(database_url: str, letters: Sequence[DeadLetter]) -> None:
         )
         for letter in letters
     ]  # fmt: skip
-    async with _connection(database_url) as connection:
-        await connection.executemany(
+    async with connection(database_url) as opened:
+        await opened.executemany(
             "INSERT INTO dead_letters (id, died_at, fingerprint, kind, payload, attempts, occurrences, first_at, "
             "last_at, reason) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
             rows,
@@ -57,40 +47,19 @@ async def keep(database_url: str, letters: Sequence[DeadLetter]) -> None:
 
 async def unseen(database_url: str) -> int:
     """How many nobody has seen yet. Raises `DeadLettersUnavailable`."""
-    async with _connection(database_url) as connection:
-        return int(await connection.fetchval("SELECT count(*) FROM dead_letters WHERE seen_at IS NULL"))
+    async with connection(database_url) as opened:
+        return int(await opened.fetchval("SELECT count(*) FROM dead_letters WHERE seen_at IS NULL"))
 
 
 async def newest(database_url: str, limit: int) -> list[DeadLetter]:
     """The last ones that were given up, newest first. Raises `DeadLettersUnavailable`."""
-    async with _connection(database_url) as connection:
-        rows = await connection.fetch("SELECT * FROM dead_letters ORDER BY died_at DESC, id LIMIT $1", limit)
+    async with connection(database_url) as opened:
+        rows = await opened.fetch("SELECT * FROM dead_letters ORDER BY died_at DESC, id LIMIT $1", limit)
     return [DeadLetter(**dict(row)) for row in rows]
 
 
 async def mark_seen(database_url: str) -> int:
     """Note that somebody has seen them all; returns how many were new. Raises `DeadLettersUnavailable`."""
-    async with _connection(database_url) as connection:
-        rows = await connection.fetch("UPDATE dead_letters SET seen_at = now() WHERE seen_at IS NULL RETURNING id")
+    async with connection(database_url) as opened:
+        rows = await opened.fetch("UPDATE dead_letters SET seen_at = now() WHERE seen_at IS NULL RETURNING id")
     return len(rows)
-
-
-@asynccontextmanager
-async def _connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    # SQLAlchemy's spelling of a URL, and libpq's
-    dsn = database_url.replace("postgresql+asyncpg://", "postgresql://", 1).replace("?ssl=", "?sslmode=")
-    try:
-        connection = await asyncpg.connect(
-            dsn.replace("&ssl=", "&sslmode="),
-            timeout=CONNECT_TIMEOUT_SECONDS,
-            command_timeout=STATEMENT_TIMEOUT_SECONDS,
-            server_settings={"application_name": "autotrader-notifier"},
-        )
-        try:
-            yield connection
-        finally:
-            await connection.close(timeout=CONNECT_TIMEOUT_SECONDS)
-    except asyncpg.UndefinedTableError:
-        raise DeadLettersUnavailable("the database was not migrated; run: autotrader migrate") from None
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
-        raise DeadLettersUnavailable(type(error).__name__) from None

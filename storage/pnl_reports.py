@@ -1,10 +1,11 @@
-"""Profit reports of KST days and weeks: each is made once, by whoever comes first."""
+"""Reports of days and weeks: each is made once, by whoever comes first."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import select
@@ -24,6 +25,18 @@ class StoredReport:
     starts_at: datetime
     body: dict[str, Any]
     at: datetime
+
+    def realised(self) -> dict[str, Decimal]:
+        """Realised profit by currency."""
+        sums: dict[str, Decimal] = {}
+        for market in self.body.get("markets", ()):
+            if market["profit"] is not None:
+                earned = Decimal(market["profit"]["realised"])
+                sums[market["currency"]] = sums.get(market["currency"], Decimal(0)) + earned
+        # as earlier versions stored it
+        for currency in self.body.get("currencies", ()):
+            sums[currency["currency"]] = Decimal(currency["realised"])
+        return sums
 
 
 async def store_once(engine: AsyncEngine, period: Period, starts_at: datetime, body: Mapping[str, object]) -> bool:

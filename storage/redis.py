@@ -20,6 +20,10 @@ TIMEOUTS: dict[str, Any] = {
 HEARTBEAT_KEY = "autotrader:heartbeat:{market}"
 # Unix seconds of the beat's last tick
 BEAT_TICK_KEY = "autotrader:beat:tick"
+# Unix seconds at which a notifier last said that it runs, which it does every few seconds
+NOTIFIER_SIGN_KEY = "autotrader:notifier:sign"
+# its silence for longer means that none runs; its calls to Redis may take five seconds each
+NOTIFIER_SILENT_SECONDS = 20.0
 # set while it is known, and was told, that a process is silent: the Unix seconds of the last sign it gave, or 0
 SILENT_KEY = "autotrader:silent:{process}"
 

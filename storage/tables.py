@@ -42,7 +42,7 @@ from trading.exits import ExitKind
 from trading.state import State
 from trading.types import Decision, OrderState, Side, TimeInForce
 
-SCHEMA_REVISION = "0007"
+SCHEMA_REVISION = "0008"
 """The migration these tables stand at; known without importing Alembic, which costs a process 11 MB."""
 
 metadata = MetaData(

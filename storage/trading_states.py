@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.tables import trading_states
 from trading.state import State, TradingState
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A state with who wrote it and when."""
+
+    state: TradingState
+    by: str
+    at: datetime
 
 
 async def write(engine: AsyncEngine, state: TradingState, *, by: str) -> None:
@@ -42,6 +52,11 @@ async def resumed_at(engine: AsyncEngine, market: str) -> datetime | None:
 
 async def in_force(engine: AsyncEngine, now: datetime) -> list[TradingState]:
     """The newest row of every scope that is not `active` and has not expired at `now`, the oldest first."""
+    return [row.state for row in await written(engine, now)]
+
+
+async def written(engine: AsyncEngine, now: datetime) -> list[Written]:
+    """The same, with who wrote each row and when."""
     table = trading_states
     newest = (
         select(table)
@@ -52,8 +67,9 @@ async def in_force(engine: AsyncEngine, now: datetime) -> list[TradingState]:
     statement = select(newest).where(newest.c.state != State.ACTIVE.value).order_by(newest.c.seq)
     async with engine.connect() as connection:
         rows = (await connection.execute(statement)).all()
-    return [
-        TradingState(State(row.state), row.reason, row.until, row.market, row.symbol)
-        for row in rows
-        if row.until is None or now < row.until
-    ]
+    return [_read(row) for row in rows if row.until is None or now < row.until]
+
+
+def _read(row: Row[tuple[object, ...]]) -> Written:
+    state = TradingState(State(row.state), row.reason, row.until, row.market, row.symbol)
+    return Written(state, row.set_by, row.at)

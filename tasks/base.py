@@ -11,6 +11,7 @@ from typing import Any
 
 from celery import Task
 
+from tasks.redeliveries import its_turn
 from telemetry.instruments import task_deadline
 from workers.loop import DeadlineExceeded
 from workers.runtime import current_runtime
@@ -27,7 +28,9 @@ class AsyncTask(Task):  # type: ignore[misc]
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         token = _request.set(self.request_stack.top)
         try:
-            return current_runtime().run(self.run(*args, **kwargs), self.deadline)
+            runtime = current_runtime()
+            with its_turn(runtime, self, self.deadline):
+                return runtime.run(self.run(*args, **kwargs), self.deadline)
         except DeadlineExceeded:
             task_deadline.add(1, {"task": self.name})
             raise

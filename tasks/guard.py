@@ -1,11 +1,14 @@
 """The guard: every few seconds, whether a position has to be left whatever the analysis says.
 
-An exit is an outcome, not a failure: it is recorded, counted, told, and sold until nothing is left.
+An exit is an outcome, not a failure: it is recorded, counted, told, and sold until nothing is left. One that a person
+asked for is in the journal already; it sells what our own fills come to, and what else the account holds stays.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -13,11 +16,11 @@ from typing import Any
 from beat.sessions import is_open
 from notifications.risk_words import ExitOutcome
 from settings import check_market
-from storage import analyses, exits, high_waters
+from storage import analyses, exits, high_waters, trades
 from storage import orders as journal
 from storage.errors import StorageError
 from storage.exits import OpenExit
-from storage.journal import Origin
+from storage.journal import JournalOrder, Origin
 from tasks.app import app, settings
 from tasks.base import AsyncTask
 from tasks.desks import desk_of
@@ -29,10 +32,11 @@ from tasks.trade import situation_of
 from telemetry import instruments
 from telemetry.trace_ids import current_trace_id
 from trading.errors import BadQuote
-from trading.exits import Exit, check_exit
+from trading.exits import Exit, ExitKind, check_exit
 from trading.ladder import grid_down
 from trading.orders import HIGHEST, client_order_id
 from trading.risk import Purpose, check
+from trading.state import State
 from trading.ticks import round_down
 from trading.types import Instrument, OrderIntent, Position, Quote, Refusal, Side, TimeInForce
 from workers.errors import VenueError
@@ -55,7 +59,8 @@ Result = dict[str, Any]
     ignore_result=True,
 )
 async def guard(self: Any, market: str) -> Result:
-    """Check every position of the market's enabled symbols, and go on with the exits that are not done."""
+    """Check every position of the market's enabled symbols, and go on with the exits that are not done, of whatever
+    symbol."""
     check_market(market)
     return await guard_market(current_runtime(), market, datetime.now(UTC))
 
@@ -70,7 +75,7 @@ async def guard_market(runtime: Runtime, market: str, now: datetime) -> Result:
     begun = {row.symbol: row for row in await exits.open_exits(runtime.engine, market)}
     ended: dict[str, str] = {}
     errors: list[Exception] = []
-    for symbol in runtime.settings.symbols(market):
+    for symbol in guarded(runtime.settings.symbols(market), begun):
         if symbol not in held and symbol not in begun:
             # whatever is bought next begins with a mark of its own
             await high_waters.forget(runtime.engine, market, symbol)
@@ -85,6 +90,11 @@ async def guard_market(runtime: Runtime, market: str, now: datetime) -> Result:
     if errors:
         raise errors[0]
     return {"market": market, "outcome": "checked", "symbols": ended}
+
+
+def guarded(enabled: Iterable[str], begun: Iterable[str]) -> list[str]:
+    """The symbols to look at: those with an exit under way first, also where they are enabled no more."""
+    return list(dict.fromkeys([*begun, *enabled]))
 
 
 async def guard_symbol(
@@ -148,11 +158,18 @@ async def leave(desk: Desk, client: MarketData, begun: OpenExit, quote: Quote) -
         log.warning("%s: the position is not left: %s", desk.symbol, error)
         await desk.notifier.exit_not_armed(desk.instrument, begun.exit, average_price=begun.average_price, at=now)
         return "not_armed"
-    if any(order.intent.side is Side.SELL for order in await settle_symbol(desk)):
+    unproven = await settle_symbol(desk)
+    if any(order.intent.side is Side.SELL for order in unproven):
         return "blocked_by_unproven_order"
     # as if the resting sells were gone already: they are cancelled only where the exit may take their place
     situation = await situation_of(desk, Purpose.EXIT, None, quote, now, without=Side.SELL)
-    quantity = round_down(situation.position.quantity, desk.instrument.quantity_step)
+    flatten = begun.exit.kind is ExitKind.FLATTEN
+    if flatten:
+        # a person's word outweighs the switch of the symbol
+        situation = replace(situation, strategy=replace(situation.strategy, enabled=True))
+    quantity = await sellable(desk, begun, situation.position.quantity)
+    if quantity <= 0 and flatten:
+        return await nothing_to_flatten(desk, begun, situation.state.state, unproven)
     if quantity <= 0:
         return await nothing_free(desk, begun)
     verdict = check(situation, quantity * quote.price)
@@ -162,30 +179,86 @@ async def leave(desk: Desk, client: MarketData, begun: OpenExit, quote: Quote) -
         return await end(desk, begun, verdict.reason) if verdict.rule in ENDS_IT else verdict.rule
     if await cancel_resting(desk, Side.BUY, Side.SELL, because=begun.id):
         free = (await desk.broker.account(desk.instrument)).position.quantity
-        quantity = round_down(free, desk.instrument.quantity_step)
+        quantity = await sellable(desk, begun, free)
         if quantity <= 0:
             return await nothing_free(desk, begun)
     lowest = quote.bid * (1 - situation.strategy.exit_slippage)
     price = grid_down(lowest, lambda at: client.tick_size(desk.instrument, at))
     number = len(await journal.for_exit(engine, begun.id))
+    if flatten and number == 0:
+        await tell_begun(desk, begun, quantity, quote)
     intent = exit_intent(desk.instrument, begun, quantity, price, number)
     order = await place(desk, intent, quote, origin=Origin(exit_id=begun.id), leg=1)
     await tell(desk, order)
-    if order.remaining == 0:
+    if order.remaining == 0 and not (flatten and (unproven or await still_ours(desk))):
         return await end(desk, begun)
     return f"order_{order.state}"
+
+
+async def sellable(desk: Desk, begun: OpenExit, free: Decimal) -> Decimal:
+    """How many of the free units the exit sells, in whole steps: all, or what its share of them is."""
+    return round_down(min(free, await share(desk, begun, free)), desk.instrument.quantity_step)
+
+
+async def share(desk: Desk, begun: OpenExit, units: Decimal) -> Decimal:
+    """How many of the units are the exit's to sell: all of them, but for one that a person asked for no more than our
+    own fills come to now. Whatever was sold meanwhile, by whomever, is not sold a second time."""
+    return min(units, await ours(desk)) if begun.exit.kind is ExitKind.FLATTEN else units
+
+
+async def ours(desk: Desk) -> Decimal:
+    """What our own fills come to in the symbol now."""
+    return (await trades.net_units(desk.runtime.engine, desk.market)).get(desk.symbol, Decimal(0))
+
+
+async def still_ours(desk: Desk) -> bool:
+    """Whether our own fills still come to something that can be sold."""
+    return await ours(desk) >= desk.instrument.quantity_step
+
+
+async def nothing_to_flatten(desk: Desk, begun: OpenExit, state: State, unproven: list[JournalOrder]) -> str:
+    """Nothing of ours is free to sell. Buys that rest go at once, and the exit stays open while one that rests, or is
+    not proven, may still bring something in."""
+    if state is State.HALTED:
+        return "trading_state"
+    cancelled = await cancel_resting(desk, Side.BUY, because=begun.id)
+    if any(order.fills for order in cancelled):
+        return "order_cancelled"
+    return "blocked_by_unproven_order" if unproven else await nothing_free(desk, begun)
+
+
+async def tell_begun(desk: Desk, begun: OpenExit, quantity: Decimal, quote: Quote) -> None:
+    """Count and tell, at its first order, an exit that a person asked for: at the price of now."""
+    average = begun.average_price
+    rate = quote.price / average - 1 if average > 0 else Decimal(0)
+    shown = replace(begun.exit, quantity=quantity, price=quote.price, rate=rate)
+    log.warning("%s: %s", desk.symbol, shown.reason)
+    instruments.risk_exits.add(1, {"symbol": desk.symbol, "kind": shown.kind})
+    await desk.notifier.exit_begun(desk.instrument, shown, exit_id=begun.id, average_price=average, at=begun.at)
 
 
 async def nothing_free(desk: Desk, begun: OpenExit) -> str:
     """Nothing can be sold: everything is sold, what is left is less than one can sell, or somebody holds it back."""
     holdings = await desk.broker.holdings()
-    left = holdings.positions.get(desk.symbol) if holdings else None
-    if left is None or left.quantity <= 0:
+    held = holdings.positions.get(desk.symbol) if holdings else None
+    left = Decimal(0) if held is None else await share(desk, begun, held.quantity)
+    if left <= 0 and begun.exit.kind is ExitKind.FLATTEN:
+        return await end_flatten(desk, begun)
+    if left <= 0:
         return await end(desk, begun)
-    if left.quantity < desk.instrument.quantity_step:
-        return await end(desk, begun, f"{left.quantity} is less than can be sold")
-    log.warning("%s: the position is not left: none of %s is free to sell", desk.symbol, left.quantity)
+    if left < desk.instrument.quantity_step:
+        return await end(desk, begun, f"{left} is less than can be sold")
+    log.warning("%s: the position is not left: none of %s is free to sell", desk.symbol, left)
     return "nothing_free"
+
+
+async def end_flatten(desk: Desk, begun: OpenExit) -> str:
+    """Nothing is left of what a person wanted closed. Where no order of the exit was needed there is nothing to tell:
+    its buys came to nothing, or another exit had sold it."""
+    if await journal.for_exit(desk.runtime.engine, begun.id):
+        return await end(desk, begun)
+    await exits.end(desk.runtime.engine, begun.id, "nothing_held")
+    return "nothing_held"
 
 
 def exit_intent(instrument: Instrument, begun: OpenExit, quantity: Decimal, price: Decimal, number: int) -> OrderIntent:

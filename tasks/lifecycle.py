@@ -25,13 +25,16 @@ from storage import accounts, armings
 from storage.engine import StorageError
 from storage.redis import RedisUnavailable
 from tasks import strategies
-from tasks.reporting import report_failure, report_unstored_failure
+from tasks.redeliveries import LostTooOften
+from tasks.reporting import raised_by_the_task, report_failure, report_unstored_failure
 from tasks.runs import Expired, fail
 from telemetry import celery_metrics, celery_spans, logs, publishing, setup
 from telemetry.instruments import (
     ai_decisions,
     beat_entry_failed,
     bot_running,
+    orders,
+    risk_circuit_breaker,
     risk_exits,
     risk_frequency_blocked,
     start_at_zero,
@@ -45,16 +48,19 @@ from telemetry.instruments import (
 from telemetry.redacting import Redactor, log_uncaught, redactor_of
 from trading.exits import ExitKind
 from trading.strategy import BadStrategy
-from trading.types import Decision, Side
+from trading.types import Decision, OrderState, Side
 from workers import runtime
 
 log = logging.getLogger(__name__)
 
+ANALYSIS = "tasks.analysis.analyze_and_trade"
 # The seeds count jobs, not tasks: their "trading job" is our analysis with what follows from it.
-JOBS = {"tasks.analysis.analyze_and_trade": "trading_job", "tasks.analysis.sweep": "sweep_job"}
+JOBS = {ANALYSIS: "trading_job", "tasks.analysis.sweep": "sweep_job"}
 
-EXPIRY_WRITE_SECONDS = 5.0
+END_WRITE_SECONDS = 5.0
 START_SECONDS = 10.0
+# the states that a venue's word, or its refusal, brings an order into
+ORDER_STATES_COUNTED = [str(state) for state in OrderState if state not in (OrderState.PLANNED, OrderState.SENDING)]
 
 
 def connect(app: Celery, settings: Settings) -> None:
@@ -106,11 +112,12 @@ def _start_worker(app: Celery, settings: Settings, sender: Any, **_: Any) -> Non
     telemetry = start_telemetry(settings, process, sender.hostname)
     celery_spans.instrument()
     ours = [name for name in app.tasks if name.startswith("tasks.")]
-    celery_metrics.CeleryMetrics(sender.hostname, ours, JOBS).connect()
+    celery_metrics.CeleryMetrics(sender.hostname, ours, JOBS, raised_by_the_task).connect()
     served = sorted(set(app.amqp.queues.consume_from) & set(MARKETS))
     start_counters(settings, served)
     worker_pool_size.set(sender.concurrency, {"worker": sender.hostname})
     reporter = ErrorReporter(settings)
+    signals.task_failure.connect(_analysis_given_up, weak=False)
     signals.task_failure.connect(partial(report_failure, reporter, sender.hostname), weak=False)
     signals.task_internal_error.connect(partial(report_unstored_failure, reporter, sender.hostname), weak=False)
     signals.task_revoked.connect(partial(_analysis_expired, reporter, sender.hostname), weak=False)
@@ -140,6 +147,8 @@ def start_counters(settings: Settings, markets: Iterable[str]) -> None:
     for market in markets:
         symbols = settings.symbols(market)
         start_at_zero(sweeps, market=(market,), outcome=("published", "duplicate", "closed"))
+        start_at_zero(orders, market=(market,), side=[str(side) for side in Side], state=ORDER_STATES_COUNTED)
+        start_at_zero(risk_circuit_breaker, scope=(market,))
         start_at_zero(ai_decisions, symbol=symbols, decision=[str(decision) for decision in Decision])
         start_at_zero(risk_exits, symbol=symbols, kind=[str(kind) for kind in ExitKind])
         for counter in (trades, trade_volume_krw, trade_fee_krw):
@@ -196,12 +205,22 @@ def _analysis_expired(
     reporter: ErrorReporter, worker: str, sender: Any, request: Any, expired: bool = False, **_: Any
 ) -> None:
     """An analysis that expired in the queue never ran: write that down, so that its run can end, and tell it."""
-    if not expired or sender.name != "tasks.analysis.analyze_and_trade":
+    if not expired or sender.name != ANALYSIS:
         return
-    market, symbol, run_id = request.args
+    market, symbol, _ = request.args
     error = Expired(f"{symbol} waited in the queue {market} until it expired: start more workers or sweep less often")
-    open_runtime = runtime.current_runtime()
-    open_runtime.run(fail(open_runtime, market, uuid.UUID(run_id), symbol, error), EXPIRY_WRITE_SECONDS)
+    _end_symbol(*request.args, error=error)
     reporter.report(
         error, task=sender.name, task_id=request.id, market=market, symbol=symbol, queue=market, worker=worker
     )
+
+
+def _analysis_given_up(sender: Any, exception: BaseException, args: tuple[Any, ...], **_: Any) -> None:
+    """An analysis that was not tried again could not write its own end."""
+    if isinstance(exception, LostTooOften) and sender.name == ANALYSIS:
+        _end_symbol(*args, error=exception)
+
+
+def _end_symbol(market: str, symbol: str, run_id: str, *, error: BaseException) -> None:
+    opened = runtime.current_runtime()
+    opened.run(fail(opened, market, uuid.UUID(run_id), symbol, error), END_WRITE_SECONDS)

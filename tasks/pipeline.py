@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from opentelemetry import trace
 
 from storage import analyses
+from tasks import pictures
 from tasks.analysts import Material, gave_no_advice, judge
 from tasks.desks import notifier_of
 from tasks.trade import Analysed, trade
@@ -18,6 +19,7 @@ from telemetry.instruments import ai_decisions, ai_rejections, analysis_duration
 from telemetry.trace_ids import current_trace_id
 from trading import candles, indicators
 from trading.confidence import confidence_range
+from trading.markets import ASSET_TYPES
 from trading.types import Candle, Instrument, Quote
 from workers.ports import MarketData
 from workers.runtime import Runtime
@@ -25,9 +27,6 @@ from workers.runtime import Runtime
 DAILY_CANDLES = 200
 MINUTE_UNIT = 60
 MINUTE_CANDLES = 24
-
-# The seeds' tag for what is analysed, known before the venue is asked.
-ASSET_TYPES = {"upbit": "crypto", "kis": "equity_kr", "yfinance": "equity_us"}
 
 _tracer = trace.get_tracer("autotrader")
 
@@ -42,6 +41,13 @@ class Collected:
     quote: Quote
 
 
+@dataclass(frozen=True, slots=True)
+class Fresh(Analysed):
+    """An analysis that was made just now, with the daily candles it was made from."""
+
+    daily: list[Candle]
+
+
 async def analyse_and_trade(runtime: Runtime, market: str, symbol: str, run_id: uuid.UUID) -> str:
     """Analyse, store, tell and trade; returns the outcome's name.
 
@@ -50,8 +56,13 @@ async def analyse_and_trade(runtime: Runtime, market: str, symbol: str, run_id: 
     client = await runtime.market(market)
     analysed = await resume(runtime, client, symbol, run_id) or await analyse(runtime, client, symbol, run_id)
     notifier = notifier_of(runtime)
+    picture = await pictures.of_analysis(runtime, analysed, analysed.daily) if isinstance(analysed, Fresh) else ""
     await notifier.analysis_complete(
-        analysed.instrument, analysed.analysis, run_id=str(run_id), analysis_id=str(analysed.analysis_id)
+        analysed.instrument,
+        analysed.analysis,
+        run_id=str(run_id),
+        analysis_id=str(analysed.analysis_id),
+        picture=picture,
     )
     return await trade(runtime, notifier, analysed, datetime.now(UTC))
 
@@ -65,7 +76,7 @@ async def resume(runtime: Runtime, client: MarketData, symbol: str, run_id: uuid
     return Analysed(run_id, stored.id, instrument, stored.analysis, quote)
 
 
-async def analyse(runtime: Runtime, client: MarketData, symbol: str, run_id: uuid.UUID) -> Analysed:
+async def analyse(runtime: Runtime, client: MarketData, symbol: str, run_id: uuid.UUID) -> Fresh:
     """Collect, compute, decide and store, under the seeds' span and metrics."""
     market, started = client.market, time.perf_counter()
     tags = {"asset_type": ASSET_TYPES.get(market, "other"), "market": market}
@@ -111,7 +122,7 @@ async def analyse(runtime: Runtime, client: MarketData, symbol: str, run_id: uui
         ai_decisions.add(1, {"symbol": symbol, "decision": decision})
         span.set_attributes({"analysis.decision": decision, "analysis.confidence": analysis.confidence})
         span.set_attribute("analysis.id", str(stored.id))
-    return Analysed(run_id, stored.id, data.instrument, analysis, data.quote)
+    return Fresh(run_id, stored.id, data.instrument, analysis, data.quote, data.daily)
 
 
 async def collect(client: MarketData, symbol: str) -> Collected:

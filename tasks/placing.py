@@ -92,6 +92,7 @@ async def write_down(desk: Desk, order: JournalOrder, error: VenueError) -> None
 
     async def move(old: OrderState, new: OrderState) -> None:
         await journal.set_state(desk.runtime.engine, order.id, new, expected=old, reason=str(error))
+        count_state(order.intent, new)
 
     if isinstance(error, Throttled):
         await move(OrderState.SENDING, OrderState.THROTTLED)
@@ -107,8 +108,13 @@ async def record(desk: Desk, order: JournalOrder, placement: Placement) -> Journ
     known = {fill.trade_id for fill in order.fills}
     count_fills(after.intent, [fill for fill in after.fills if fill.trade_id not in known])
     if after.state is not order.state:
-        instruments.orders.add(1, {"market": desk.market, "side": after.intent.side, "state": after.state})
+        count_state(after.intent, after.state)
     return after
+
+
+def count_state(intent: OrderIntent, state: OrderState) -> None:
+    """One more order that came into `state`."""
+    instruments.orders.add(1, {"market": intent.market, "side": intent.side, "state": state})
 
 
 def count_fills(intent: OrderIntent, fills: list[Fill]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from notifications.reporter import ErrorReporter
 from tasks.base import AsyncTask
+from tasks.redeliveries import LostTooOften
 from telemetry.trace_ids import current_trace_id
 
 
@@ -30,6 +31,8 @@ def report_failure(
         queue=(sender.request.delivery_info or {}).get("routing_key", ""),
         worker=worker,
         trace_id=current_trace_id(),
+        # what killed workers will not be tried again by itself
+        level="CRITICAL" if isinstance(exception, LostTooOften) else "ERROR",
     )
 
 

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from storage import runs
+from storage import run_summaries, runs
 from storage.errors import StorageError
+from tasks.desks import notifier_of
 from tasks.losses import check_losses
 from tasks.portfolio import take_snapshot
 from workers.errors import VenueError
@@ -23,10 +24,22 @@ class Expired(Exception):
 
 
 async def complete(runtime: Runtime, market: str, run_id: uuid.UUID) -> None:
-    """Whoever ends the last symbol of a run closes it, values the portfolio and looks at its losses."""
-    if await runs.finish_run_if_complete(runtime.engine, run_id):
+    """Whoever ends the last symbol of a run closes it, values the portfolio, looks at its losses and sums it up."""
+    if not await runs.finish_run_if_complete(runtime.engine, run_id):
+        return
+    try:
         await take_snapshot(runtime, market, run_id)
         await check_losses(runtime, market, datetime.now(UTC))
+    finally:
+        # also where the portfolio could not be valued: that is told by itself
+        await sum_up(runtime, run_id)
+
+
+async def sum_up(runtime: Runtime, run_id: uuid.UUID) -> None:
+    """Tell what the run came to; of one symbol, which somebody asked for, its analysis says it all."""
+    summary = await run_summaries.summary(runtime.engine, run_id)
+    if summary.symbols > 1:
+        await notifier_of(runtime).run_summary(summary, run_id=run_id)
 
 
 async def fail(runtime: Runtime, market: str, run_id: uuid.UUID, symbol: str, error: BaseException) -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from storage import orders as journal
 from storage.journal import JournalOrder
-from tasks.placing import Desk, record, tell
+from tasks.placing import Desk, count_state, record, tell
 from trading.orders import RESTING, UNPROVEN
 from trading.types import OrderState, Side
 from workers.errors import Ambiguous, Unproven
@@ -46,6 +46,7 @@ async def settle(desk: Desk, order: JournalOrder) -> JournalOrder:
     engine = desk.runtime.engine
     if order.state is OrderState.SENDING:
         await journal.set_state(engine, order.id, OrderState.UNKNOWN, expected=OrderState.SENDING)
+        count_state(order.intent, OrderState.UNKNOWN)
         order = await journal.get(engine, order.id)
     try:
         placement = await desk.broker.find(order.intent.client_order_id, order.venue_order_id)
@@ -65,6 +66,10 @@ async def settle(desk: Desk, order: JournalOrder) -> JournalOrder:
             expected=OrderState.UNKNOWN,
             reason=f"the venue had no order of this id in {missed.looks} looks over {missed.seconds:.0f} s",
         )
+        count_state(order.intent, OrderState.NOT_CREATED)
+        # that it was sent and not proven was told, so this is too
+        await tell(desk, after := await journal.get(engine, order.id))
+        return after
     return await journal.get(engine, order.id)
 
 

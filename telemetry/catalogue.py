@@ -20,9 +20,12 @@ WORKER, BEAT, NOTIFIER, API = "worker", "beat", "notifier", "api"
 # By the longest beginning that fits. A worker of one market emits only what concerns that market.
 PROCESSES: dict[str, tuple[str, ...]] = {
     "": (WORKER,),
+    "analysis_api.": (API,),
     "autotrader.alerts.": (NOTIFIER,),
+    "autotrader.telegram.": (NOTIFIER,),
     # whoever has an error to tell
     "autotrader.alerts.recorded": (WORKER, BEAT, NOTIFIER),
+    "autotrader.bot.": (NOTIFIER,),
     "autotrader.dependency.": (WORKER, NOTIFIER, API),
     "autotrader.telemetry.": (WORKER, BEAT, NOTIFIER, API),
     "bot_running": (WORKER, BEAT, NOTIFIER, API),

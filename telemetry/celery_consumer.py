@@ -8,11 +8,14 @@ from celery.worker import state
 from celery.worker.consumer import Consumer
 
 from telemetry.instruments import task_rejected, worker_prefetched
+from telemetry.process import settle_memory
 
 # Events of tasks go out together this often. Celery sends them at every turn of its loop, which under load is at
 # every event, and each sending costs as much as the rest of a task's telemetry: measured, a quarter of the
 # processor time of a worker of short tasks.
 EVENTS_SECONDS = 0.5
+# So many do not wait for it. Celery's own limit of 24 is that of eight tasks, and a message costs as much as 10 events.
+EVENTS_TOGETHER = 256
 
 
 class WatchedConsumer(Consumer):  # type: ignore[misc]
@@ -21,6 +24,8 @@ class WatchedConsumer(Consumer):  # type: ignore[misc]
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         worker_prefetched.observe(waiting_here, {"worker": self.hostname})
+        # the last that is made before the first task comes
+        settle_memory()
 
     def register_with_event_loop(self, hub: Any) -> None:
         super().register_with_event_loop(hub)
@@ -28,7 +33,10 @@ class WatchedConsumer(Consumer):  # type: ignore[misc]
 
     def on_send_event_buffered(self) -> None:
         """Leave the event to the next sending, unless there is none."""
-        if not self.hub:
+        if self.hub:
+            # there is a new dispatcher after every loss of the broker
+            self.event_dispatcher.buffer_limit = EVENTS_TOGETHER
+        else:
             super().on_send_event_buffered()
 
     def stop(self) -> None:

@@ -6,9 +6,10 @@ counted; `docs/metrics.md` and the tests have the table.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,9 @@ from telemetry import instruments
 from telemetry.deliveries import queue_of, queue_wait
 
 REJECTIONS = ("rejected", "unknown_task", "unreadable")
+
+Cause = Callable[[BaseException | None], BaseException | None]
+"""Of an error and those it was raised in the handling of, the one that left the task; None if none did."""
 
 
 @dataclass(slots=True)
@@ -32,13 +36,17 @@ class Run:
 class CeleryMetrics:
     """Counts what happens to the tasks of one worker.
 
-    `tasks` are the names of all our tasks; `jobs` maps some of them to the seed's `job_name`.
+    `tasks` are the names of all our tasks; `jobs` maps some of them to the seed's `job_name`. `cause` finds what a
+    task failed with where Celery failed after it.
     """
 
-    def __init__(self, worker: str, tasks: Iterable[str], jobs: dict[str, str]) -> None:
+    def __init__(
+        self, worker: str, tasks: Iterable[str], jobs: dict[str, str], cause: Cause = lambda error: None
+    ) -> None:
         self._worker = worker
         self._tasks = tuple(tasks)
         self._jobs = jobs
+        self._cause = cause
         self._running: dict[str, Run] = {}
         self._lock = threading.Lock()
 
@@ -98,8 +106,10 @@ class CeleryMetrics:
         if state == states.REJECTED:
             instruments.task_rejected.add(1, {"reason": "rejected"})
         elif not run.counted and state != states.IGNORED:
-            # no signal came: Celery itself failed, as it does when the result cannot be stored
-            self._count_failure(task.name, "InternalError")
+            # no signal came: Celery itself failed, as it does when the result cannot be stored; its error is on its way
+            # out, and if the task had failed before, that is in its chain
+            error = self._cause(sys.exc_info()[1])
+            self._count_failure(task.name, "InternalError" if error is None else type(error).__name__)
 
     def _succeeded(self, sender: Any = None, **_: Any) -> None:
         self._ended(sender.request.id)

@@ -53,6 +53,10 @@ _PATTERNS: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
     ),
 )
 
+# In every text that the one pattern without words matches. Looking for it is thirty times faster than the pattern in
+# a text full of digits, such as ids and times.
+_HINT = re.compile(r":[A-Za-z0-9_-]{30}")
+
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """`text` without any of the `secrets`, plain, quoted or in base64, and without what looks like a credential.
@@ -69,7 +73,7 @@ def replace(text: str, forms: Iterable[str]) -> str:
             text = text.replace(form, MARK)
     lowered = _lowered(text)
     for words, pattern, replacement in _PATTERNS:
-        if not words or any(word in lowered for word in words):
+        if any(word in lowered for word in words) if words else _HINT.search(text):
             text = pattern.sub(replacement, text)
     return text
 
@@ -81,7 +85,7 @@ def suspicious(text: str, forms: Iterable[str]) -> bool:
             return True
     lowered = _lowered(text)
     for words, pattern, _ in _PATTERNS:
-        if not words and pattern.search(text):
+        if not words and _HINT.search(text) and pattern.search(text):
             return True
         for word in words:
             if word in lowered:

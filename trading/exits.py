@@ -1,6 +1,7 @@
-"""When to leave a position whatever the analysis says: stop-loss, take-profit, and their ATR and trailing kinds.
+"""When to leave a position whatever the analysis says: stop-loss, take-profit, their ATR and trailing kinds, and a
+person who wants it closed.
 
-An exit is an outcome. It sells everything, at a loss too, and is judged by the last price.
+An exit is an outcome. It sells everything, at a loss too; but for a person's word it is judged by the last price.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ class ExitKind(StrEnum):
     ATR_STOP = "atr_stop"
     ATR_TARGET = "atr_target"
     TRAILING = "trailing"
+    FLATTEN = "flatten"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,13 @@ def check_exit(
         if quote.price >= trigger:
             return _exit(kind, position, quote.price, trigger)
     return None
+
+
+def flatten(position: Position, price: Decimal, by: str) -> Exit:
+    """A person, `by`, wants the position closed at whatever the market pays; `price` is the last one known."""
+    average = position.average_price
+    rate = price / average - 1 if average > 0 else Decimal(0)
+    return Exit(ExitKind.FLATTEN, position.quantity, price, price, rate, f"flatten: {by} wants the position closed")
 
 
 def next_high_water(high_water: Decimal | None, price: Decimal) -> Decimal:

@@ -14,6 +14,7 @@ from api.resources import Resources, Using
 from operate import change_trading_state
 from settings import MARKETS
 from storage import armings, trading_states
+from telemetry.redaction import redact, secret_values
 from trading.state import State, TradingState
 
 router = APIRouter(tags=["trading"])
@@ -82,7 +83,8 @@ async def _put(using: Resources, scope: Scope, state: State, reason: str, until:
     symbol = scope.symbol
     if scope.market is not None and symbol is not None:
         symbol = await using.symbols.find_to_halt(scope.market, symbol)
-    row = TradingState(state, reason, until, scope.market, symbol)
+    # the reason is kept, logged and told as it is
+    row = TradingState(state, redact(reason, secret_values(using.settings)), until, scope.market, symbol)
     await change_trading_state(using.engine, using.notifier, row, BY)
     return Changed(changed=StateRow.of(row), in_force=await _in_force(using, datetime.now(UTC)))
 

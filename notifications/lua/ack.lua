@@ -16,6 +16,11 @@ if record[4] ~= '' then -- an edit: the window is over
   return 1
 end
 
+-- told for the first time: counted by UTC day, for the reports
+local told = P .. 'told:' .. math.floor(NOW / 86400000)
+redis.call('INCR', told)
+redis.call('PEXPIRE', told, 864000000)
+
 local ends = NOW + tonumber(record[3])
 if redis.call('GET', open) == id then redis.call('PEXPIREAT', open, string.format('%.0f', ends)) end
 if record[2] == '1' then

@@ -30,12 +30,48 @@ if paused > 0 then
   return {wait}
 end
 
+redis.call('ZREMRANGEBYSCORE', P .. 'mutes', '-inf', NOW)
+local any_mute = redis.call('EXISTS', P .. 'mutes') == 1
+
+-- Until when an alert must not be told, or 0. Edits go on: they make no sound, and show the count.
+local function muted_until(id)
+  if not any_mute then return 0 end
+  local record = redis.call('HMGET', record_key(id), 'fp', 'p', 'msg')
+  if not record[1] or record[3] ~= '' then return 0 end
+  local readable, contents = pcall(cjson.decode, record[2])
+  local names = {'all', record[1]}
+  if #record[1] == 64 and not record[1]:find('[^0-9a-f]') then names[2] = record[1]:sub(1, 16) end
+  if readable and type(contents) == 'table' and type(contents.kind) == 'string' then names[3] = contents.kind end
+  local ends = 0
+  for _, name in ipairs(names) do
+    ends = math.max(ends, tonumber(redis.call('ZSCORE', P .. 'mutes', name) or 0))
+  end
+  return ends
+end
+
+-- The next of a queue; what was deleted meanwhile goes, what is muted is put back until the end of the mute.
+local function head_of(key, prio)
+  while true do
+    local head = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+    if not head[1] or tonumber(head[2]) > NOW then return head end
+    if redis.call('EXISTS', record_key(head[1])) == 0 then
+      redis.call('ZREM', key, head[1])
+    else
+      local ends = prio > 0 and muted_until(head[1]) or 0
+      if ends == 0 then return head end
+      redis.call('ZADD', key, string.format('%.0f', ends), head[1])
+      redis.call('HSET', record_key(head[1]), 'parked', 1)
+    end
+  end
+end
+
 local function lease_it(id, key)
   local rec = record_key(id)
   redis.call('ZREM', key, id)
   redis.call('ZADD', inflight, string.format('%.0f', NOW + lease), id)
   redis.call('HSET', rec, 'tok', token, 'state', 'inflight')
   redis.call('HINCRBY', rec, 'att', 1)
+  redis.call('HDEL', rec, 'parked')
   return {id, redis.call('HGETALL', rec)}
 end
 
@@ -49,11 +85,7 @@ for position = 7, #ARGV do
   end
   for prio = 0, last do
     local key = P .. 'ready:' .. chat .. ':' .. prio
-    local head = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
-    while head[1] and tonumber(head[2]) <= NOW and redis.call('EXISTS', record_key(head[1])) == 0 do
-      redis.call('ZREM', key, head[1])
-      head = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
-    end
+    local head = head_of(key, prio)
     if head[1] then
       local due = tonumber(head[2])
       -- each step down costs `aging` ms, so nothing waits for ever behind what is a little more urgent
@@ -68,13 +100,16 @@ end
 if not best then return {wait} end
 
 -- One line of a digest does for an alert that counts its occurrences and was not shown yet. An event that happens
--- once is told by itself, and so is what failed before: it must not take the others with it.
+-- once is told by itself unless a mute held it back, and so is what failed before: it must not take the others with it.
 local function foldable(id)
-  local record = redis.call('HMGET', record_key(id), 'once', 'msg', 'att')
-  return record[1] == '0' and record[2] == '' and tonumber(record[3]) == 0
+  local record = redis.call('HMGET', record_key(id), 'once', 'parked', 'msg', 'att')
+  if record[3] ~= '' or tonumber(record[4]) > 0 then return false end
+  return (record[1] == '0' or record[2] == '1') and muted_until(id) == 0
 end
 
 if fold_above >= 0 and best_prio > 0 and foldable(best) then
+  -- all that a mute held back is one message, however little it is
+  local most = redis.call('HEXISTS', record_key(best), 'parked') == 1 and 1 or fold_above
   local flood = {}
   for prio = 1, lowest do
     local key = P .. 'ready:' .. best_chat .. ':' .. prio
@@ -82,7 +117,7 @@ if fold_above >= 0 and best_prio > 0 and foldable(best) then
       if foldable(id) then flood[#flood + 1] = {id, key} end
     end
   end
-  if #flood > fold_above then
+  if #flood > most then
     local leased = {'*'}
     for _, found in ipairs(flood) do leased[#leased + 1] = lease_it(found[1], found[2]) end
     return leased

@@ -2,12 +2,15 @@
 --
 -- Keys, all under the prefix KEYS[1] (record keys are computed, so the ledger wants one Redis, not a cluster):
 --   open:<fingerprint>        the id of the record that counts further occurrences; ends with the window
---   rec:<id>                  hash: fp chat prio once window n first last att tok state msg via shown until why p
+--   rec:<id>                  hash: fp chat prio once window n first last att tok state msg via shown until why p,
+--                             and parked while a mute holds it back
 --   counted                   zset of the ids of occurrences that were counted, of a day at most
 --   ready:<chat>:<priority>   zset of ids by the time they are due (ms)
 --   inflight                  zset of ids by the end of their lease (ms)
 --   dead                      zset of ids by the time they were given up (ms), until the notifier has moved them
 --   pause, pause:<chat>       exist while the bot, or one chat, must not be used
+--   mutes                     zset of kinds, short fingerprints or "all", by the end of their mute (ms)
+--   told:<day>                how many were delivered on a UTC day (days since 1970), kept for ten days
 --   moved                     hash of chats that became supergroups
 --   wake                      a list the notifier blocks on
 --   seq                       numbers the records

@@ -37,7 +37,9 @@ if known then
     local due = redis.call('ZSCORE', before, id)
     redis.call('ZREM', before, id)
     redis.call('HSET', rec, 'prio', prio)
-    make_ready(id, tonumber(due) or NOW)
+    -- what is critical now waits for the end of no mute
+    make_ready(id, prio == '0' and NOW or tonumber(due) or NOW)
+    if prio == '0' and redis.call('HDEL', rec, 'parked') == 1 then wake() end
   elseif now_is[1] == 'shown' then
     make_ready(id, tonumber(now_is[3]) + 1)
   end

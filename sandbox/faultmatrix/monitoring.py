@@ -145,7 +145,7 @@ class Monitoring:
 
 def _rules() -> Any:
     """The module beside the rules, which reads them and makes them quick; `deploy` is no package."""
-    spec = importlib.util.spec_from_file_location("deployed_rules", DEPLOY / "prometheus" / "rules.py")
+    spec = importlib.util.spec_from_file_location("deployed_rules", DEPLOY / "prometheus" / "quick_rules.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

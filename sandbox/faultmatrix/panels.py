@@ -26,7 +26,6 @@ MAY_BE_EMPTY = {
     "autotrader_armed": "live trading",
     "autotrader_credentials_expiry_seconds": "keys of an account",
     "autotrader_limiter_refused_total": "a request that found no slot",
-    "autotrader_orders_total": "an order",
     "autotrader_refusals_total": "an order that a rule decided against",
     "autotrader_telemetry_export_failures_total": "an export that failed",
     "autotrader_venue_throttled_total": "a refusal for rate",
@@ -34,7 +33,6 @@ MAY_BE_EMPTY = {
     "celery_task_failed_total": "a task that failed",
     "pg_locks_count": "a lock that is held while it is asked",
     "pg_stat_activity_max_tx_duration": "a transaction that is open while it is asked",
-    "risk_circuit_breaker_total": "a loss limit that was broken",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +47,16 @@ async def hold(mark: str, seconds: float) -> None:
         return
     await asyncio.to_thread(Path(mark).touch)
     await asyncio.sleep(seconds)
+
+
+@app.task(base=AsyncTask, name="endings.fail_when_told", deadline=12.0)  # type: ignore[untyped-decorator]
+async def fail_when_told(mark: str, word: str) -> None:
+    """Fail once there is a file `word`; `mark` is one that says it is waited for."""
+    await asyncio.to_thread(Path(mark).touch)
+    await asyncio.to_thread(_wait_for, Path(word))
+    raise ValueError("as told")
+
+
+def _wait_for(file: Path) -> None:
+    while not file.exists():
+        time.sleep(0.05)

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(
 
 CHAT = "-1003003"
 # deploy/ is no package: what is there is run from a checkout
-_RULES = runpy.run_path(str(ROOT / "deploy" / "prometheus" / "rules.py"))
+_RULES = runpy.run_path(str(ROOT / "deploy" / "prometheus" / "quick_rules.py"))
 load_rules, shortened, write_rules = (_RULES[name] for name in ("load_rules", "shortened", "write_rules"))
 FACTOR = 1 / 30
 WORKER, BEAT, NOTIFIER = "autotrader-worker-upbit", "autotrader-beat", "autotrader-notifier"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -15,7 +17,7 @@ from world import World, wait_for
 
 from sandbox.local import LocalRedis
 from sandbox.local.server import free_port
-from storage.redis import HEARTBEAT_KEY
+from storage.redis import HEARTBEAT_KEY, NOTIFIER_SIGN_KEY
 
 
 @pytest.fixture
@@ -38,8 +40,9 @@ def not_ready(client: Client) -> set[str]:
 def test_ready_while_all_work_and_not_without_the_worker(world: World, celery_worker: LocalWorker) -> None:
     client = start_api(world)
     assert client.get("/readyz").status == 503
-    assert not_ready(client) == {"worker-upbit", "beat"}
+    assert not_ready(client) == {"worker-upbit", "beat", "notifier"}
     world.start("beat", "cli", "beat")
+    world.start("notifier", "cli", "notifier")
     celery_worker.app.send_task("tasks.heartbeat.heartbeat", args=("upbit",), queue="upbit")
     wait_for("readiness", lambda: client.get("/readyz").status == 200)
     assert client.get("/readyz", token=None).json == {"ready": True, "checks": {}}
@@ -54,6 +57,22 @@ def test_ready_while_all_work_and_not_without_the_worker(world: World, celery_wo
     assert re.search(r"last sign 13\d s ago.*autotrader worker upbit", unready.json["checks"]["worker-upbit"]["says"])
     assert client.get("/readyz", token=None).json == {"ready": False, "checks": {}}
     assert client.get("/healthz", token=None).status == 200
+
+
+def test_a_notifier_that_is_dead_is_seen_though_nothing_waits_to_be_told(world: World) -> None:
+    client = start_api(world)
+    world.start("notifier", "cli", "notifier")
+    wait_for("the notifier", lambda: "notifier" not in not_ready(client))
+    [pid] = [state.pid for state in world.processes.states() if state.name == "notifier"]
+    os.kill(pid, signal.SIGKILL)
+    wait_for("its end", lambda: any(state.exit_code is not None for state in world.processes.states()))
+    # as it is when the last sign is longer ago than is allowed
+    with redis.Redis.from_url(world.redis_url) as store:
+        assert float(store.get(NOTIFIER_SIGN_KEY) or 0) > time.time() - 60
+        store.set(NOTIFIER_SIGN_KEY, f"{time.time() - 25:.3f}")
+    wait_for("the loss", lambda: "notifier" in not_ready(client))
+    says = client.get("/readyz").json["checks"]["notifier"]["says"]
+    assert re.search(r"last sign 2\d s ago.*autotrader notifier", says)
 
 
 def test_without_redis_trading_can_still_be_halted(world: World, other_redis: LocalRedis) -> None:
@@ -90,6 +109,8 @@ def test_metrics_are_at_the_port_and_behind_the_token(world: World) -> None:
     client = start_api(world, PROMETHEUS_PORT=str(port))
     client.get("/api/runs/00000000-0000-0000-0000-000000000000")
     client.get("/no/such/path")
+    client.get("/analysis-results/?limit=1")
+    client.get("/analysis-results/?market=upbit&limit=1")
     assert client.get("/metrics", token=None).status == 401
     shown = client.get("/metrics").body.decode()
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
@@ -100,6 +121,12 @@ def test_metrics_are_at_the_port_and_behind_the_token(world: World) -> None:
     assert 'http_server_errors_total{error_type="internal",method="POST",route="/api/halt"} 0.0' in shown
     assert 'http_request_duration_seconds_count{endpoint="/api/runs/{run_id}",method="GET"} 1.0' in shown
     assert "/no/such/path" not in shown
+    for has_filters in ("false", "true"):
+        listed = f'endpoint="/analysis-results/",has_filters="{has_filters}",status="200"'
+        assert f"analysis_api_requests_total{{{listed}}} 1.0" in shown
+        assert f"analysis_api_duration_milliseconds_count{{{listed}}} 1.0" in shown
+    assert 'endpoint="/api/analyze/{market}/{symbol}",has_filters="false",status="500"} 0.0' in shown
+    assert 'endpoint="/api/runs' not in shown.split("analysis_api_requests_total")[1]
     assert 'bot_running{process="api"} 1.0' in shown
     wait_for(
         "the dependencies",

@@ -88,8 +88,8 @@ def test_recorded_candles_are_analysed_in_every_market_under_complete_traces() -
     assert total(result, "orders") >= 1
     assert total(result, "fills") >= 1
     assert result["traces_complete"] == total(result, "analyses")
-    # each analysis, each ladder, and each order of it that has traded; and that the bot has started
-    told = total(result, "analyses") + total(result, "orders") + 1
+    # each analysis, each ladder, and each order of it that has traded; each run, and that the bot has started
+    told = total(result, "analyses") + total(result, "orders") + len(MARKETS) + 1
     assert total(result, "analyses") + total(result, "fills") < result["telegram_messages"] <= told
 
 
@@ -116,7 +116,7 @@ def test_the_failure_is_one_message_with_its_trace_and_flower_shows_it() -> None
         assert [task["args"] for task in failed if "KRW-ETH" in task["args"]]
         assert len(failed) == 1
         others = len(MARKETS) + len(all_symbols(stack)) - 1
-        wait_for("the others' success", lambda: sum(task["state"] == "SUCCESS" for task in jobs(stack)) == others)
+        wait_for("the others' success", lambda: sum(task["state"] == "SUCCESS" for task in jobs(stack)) == others, 90)
         spans = wait_for(
             "the failed task's span",
             lambda: [
@@ -133,6 +133,10 @@ def test_the_failure_is_one_message_with_its_trace_and_flower_shows_it() -> None
             urllib.request.urlopen(f"{stack.flower_url}/api/tasks", timeout=10)
         workers = flower(stack, "/api/workers")
         assert {name.split("@")[0] for name in workers} >= set(MARKETS)
+        request = urllib.request.Request(f"{stack.api_url}/api/tasks/{failed[0]['uuid']}")
+        request.add_header("Authorization", f"Bearer {stack.api_token}")
+        with urllib.request.urlopen(request, timeout=10) as reply:
+            assert json.load(reply)["state"] == "FAILURE"
 
 
 def all_symbols(stack: Stack) -> list[str]:

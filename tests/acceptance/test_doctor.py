@@ -76,6 +76,7 @@ def test_with_everything_right_nothing_is_at_fault_and_the_test_alert_arrives(
         "database",
         "clock",
         "beat",
+        "notifier",
         "TELEGRAM_CHAT_ID",
         "otlp metrics",
         "flower",
@@ -161,10 +162,12 @@ def test_a_collector_that_does_not_take_it_is_at_fault(world: World) -> None:
 
 def test_processes_that_are_silent_are_at_fault(world: World, as_deployed: redis.Redis) -> None:
     as_deployed.set("autotrader:heartbeat:kis", "1")
+    as_deployed.set("autotrader:notifier:sign", "1")
     as_deployed.rpush("upbit", *["a task"] * 101)
     port = free_port()
     _, lines = doctor(world, "--alert", PROMETHEUS_PORT=str(port), KIS_APP_SECRET="")
     assert lines["beat"] == "FAULT no beat runs, so nothing is scheduled; start it: autotrader beat"
+    assert lines["notifier"].startswith("FAULT was last heard of")
     assert lines["worker upbit"].startswith("FAULT never was heard of; start it: autotrader worker upbit")
     assert lines["worker kis"].startswith("FAULT was last heard of")
     assert lines["queue upbit"].startswith("FAULT 101 in upbit")

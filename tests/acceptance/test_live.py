@@ -24,6 +24,7 @@ def settings_env() -> Mapping[str, str]:
         "UPBIT_ACCESS_KEY": f"live-{uuid.uuid4().hex}",
         "UPBIT_SECRET_KEY": "the-secret-of-the-live-account",
         "IGNORE_MARKET_HOURS": "false",
+        "NOTIFY_LANGUAGE": "en",
     }
 
 
@@ -104,7 +105,7 @@ def test_a_price_that_falls_is_sold_recorded_counted_and_told(
     [order] = world.rows("SELECT * FROM orders WHERE side = 'sell'")
     assert (order["state"], order["exit_id"], order["client_order_id"]) == ("filled", ledger["id"], sold["identifier"])
     wait_for("the metric of the exit", lambda: counted(world, "risk_exit_total", symbol=SYMBOL, kind="stop_loss") == 1)
-    texts = wait_for("the messages", lambda: [text for text in world.messages(TRADE_CHAT) if "손절" in text])
+    texts = wait_for("the messages", lambda: [text for text in world.messages(TRADE_CHAT) if "Stop-loss" in text])
     assert any(SYMBOL in text for text in texts)
 
     assert guard(celery_setup_app)["symbols"] == {}

@@ -27,6 +27,7 @@ def settings_env(sandbox: SandboxControl) -> Mapping[str, str]:
         "LLM_TIMEOUT_SECONDS": "3",
         "LLM_DEADLINE_SECONDS": "10",
         "LLM_BUDGET_USD_PER_DAY": "0.003",
+        "NOTIFY_LANGUAGE": "en",
     }
 
 

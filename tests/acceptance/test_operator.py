@@ -5,9 +5,16 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 
+import pytest
 from nodes import LocalWorker
 from world import World
+
+
+@pytest.fixture
+def settings_env() -> Mapping[str, str]:
+    return {"NOTIFY_LANGUAGE": "en"}
 
 
 def run(world: World, *argv: str) -> subprocess.CompletedProcess[str]:

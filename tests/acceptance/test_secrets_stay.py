@@ -12,11 +12,12 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import leaks
 import pytest
 import redis
+from calls import Client, start_api
 from celery import Celery
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -43,8 +44,8 @@ SECRETS = {
     "KIS_APP_SECRET": "kisSecret+G5y/Rk3==Vd8Mw",
     "KIS_ACCOUNT": "73519846-01",
     "TELEGRAM_TOKEN": "7204418833:AAHtelegram-Kp4Wz9Lr2Xc6Vb8Nm1Qs",
-    "API_READ_TOKEN": "api-read-9Fw3 Tz6'Hj1",
-    "API_OPERATE_TOKEN": 'api-operate-2Yk8"Cd5"Pv7',
+    "API_READ_TOKEN": "api-read/9Fw3+Tz6~Hj1=",
+    "API_OPERATE_TOKEN": "api-operate+2Yk8/Cd5.Pv7==",
     "DEAD_MAN_PING_URL": "https://127.0.0.1:9/ping/5b1e-dead-77man-c2f0",
     "SIGNOZ_API_KEY": "signoz-6Ue0/Sg4+Ix8=",
     "GOOGLE_API_KEYS": "AIzaGoogle-1Db7Ln3Rx",
@@ -137,7 +138,7 @@ def test_every_secret_setting_is_one_of_these() -> None:
 
 
 def test_no_secret_leaves_the_system(world: World, secrets: Mapping[str, str]) -> None:
-    ports = {name: free_port() for name in ("worker", "beat", "notifier", "flower")}
+    ports = {name: free_port() for name in ("worker", "beat", "notifier", "flower", "api")}
     urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
     login = f"{FLOWER_USER}:{SECRETS['FLOWER_BASIC_AUTH']}"
     (world.directory / "leaky.py").write_text(LEAKY, encoding="utf-8")
@@ -149,6 +150,9 @@ def test_no_secret_leaves_the_system(world: World, secrets: Mapping[str, str]) -
         world.start("flower", "cli", "flower", f"--port={ports['flower']}")
         wait_for("Flower", lambda: _answers(f"{urls['flower']}/healthcheck"), 60)
         world.start("beat", "celery", "-A", "tasks", "beat", PROMETHEUS_PORT=str(ports["beat"]))
+        tokens = {name: SECRETS[name] for name in ("API_READ_TOKEN", "API_OPERATE_TOKEN")}
+        api = start_api(world, PROMETHEUS_PORT=str(ports["api"]), **tokens)
+        ask_the_api(api, secrets)
         results = provoke(world, secrets)
         refuse_the_notifier(world)
         wait_for("the last result", lambda: all(_ended(world, task_id) for task_id in results), 60)
@@ -165,6 +169,7 @@ def test_no_secret_leaves_the_system(world: World, secrets: Mapping[str, str]) -
             "postgres": leaks.in_postgres(world),
             "flower": leaks.pages(shown, login),
             "prometheus": leaks.pages(f"{urls[name]}/metrics" for name in ("worker", "beat", "notifier")),
+            "api": api_pages(api, results),
         }
     # each place has what would have held the secrets
     for place, sign in {
@@ -178,6 +183,7 @@ def test_no_secret_leaves_the_system(world: World, secrets: Mapping[str, str]) -
         "postgres": "upbit",
         "flower": "venue.example",
         "prometheus": "celery_task_failed_total",
+        "api": "venue.example",
     }.items():
         assert sign in places[place], place
     assert "uncaught OSError" in places["log files"]
@@ -209,6 +215,24 @@ def provoke(world: World, secrets: Mapping[str, str]) -> list[str]:
         world.env[name] = before
         (world.directory / f"without-{name}.log").write_text(done.stdout + done.stderr, encoding="utf-8")
     return results
+
+
+def ask_the_api(api: Client, secrets: Mapping[str, str]) -> None:
+    """What a careless client does: it puts secrets where there is something to put them into."""
+    operate = SECRETS["API_OPERATE_TOKEN"]
+    for secret in secrets.values():
+        assert api.get(f"/api/tasks/{secret}", operate).status in (404, 422)
+        assert (
+            api.get(f"/analysis-results/?symbol={quote(secret, safe='')}&token={quote(secret, safe='')}").status == 401
+        )
+        api.ask("POST", f"/api/analyze/upbit/{quote(secret, safe='')}", token=operate, headers={"X-Key": "k"})
+    assert api.post("/api/halt", {"reason": f"with {operate}", "market": "yfinance"}, operate).status == 200
+
+
+def api_pages(api: Client, results: list[str]) -> str:
+    """What the API shows of the system."""
+    paths = ["/metrics", "/readyz", "/openapi.json", "/api/trading-state", *(f"/api/tasks/{id}" for id in results)]
+    return "\n".join(api.get(path, SECRETS["API_READ_TOKEN"]).body.decode() for path in paths)
 
 
 def refuse_the_notifier(world: World) -> None:

@@ -17,6 +17,7 @@ from opentelemetry.propagate import inject
 from opentelemetry.sdk.trace import TracerProvider
 from world import World, wait_for
 
+from sandbox.local import LocalRedis
 from sandbox.local.server import free_port
 
 HERE = Path(__file__).parent
@@ -206,6 +207,31 @@ def test_a_task_handed_back_by_a_worker_that_stopped_is_no_loss(
     assert Counts(world).of("celery_task_redelivered_total", task="endings.succeed") in (None, 0)
     [span] = wait_for("its span", lambda: spans(world, "run/endings.succeed"))
     assert span["attributes"]["celery.state"] == "SUCCESS"
+
+
+@pytest.fixture
+def other_redis() -> Iterator[LocalRedis]:
+    """A Redis that the test may stop."""
+    with LocalRedis() as server:
+        yield server
+
+
+def test_a_failure_while_redis_is_away_is_counted_by_its_own_name(world: World, other_redis: LocalRedis) -> None:
+    env = {**world.env, "REDIS_URL": other_redis.url, "PYTHONPATH": f"{world.env['PYTHONPATH']}:{HERE}"}
+    worker = WorkerProcess("upbit", env, world.directory, "-I", "endings")
+    try:
+        worker.ready()
+        mark, word = world.directory / "waits", world.directory / "fail-now"
+        sender = Celery(broker=other_redis.url, set_as_current=False)
+        sender.conf.update(task_default_queue="upbit", task_create_missing_queues=True)
+        sender.send_task("endings.fail_when_told", (str(mark), str(word)))
+        wait_for("the task", mark.exists)
+        other_redis.stop(abruptly=True)
+        word.touch()
+        failed = {"task": "endings.fail_when_told", "error_type": "ValueError"}
+        wait_for("the count", lambda: Counts(world).of("celery_task_failed_total", **failed) == 1, 60)
+    finally:
+        worker.teardown()
 
 
 def worker_name(worker: WorkerProcess) -> str:

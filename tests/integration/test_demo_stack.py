@@ -29,13 +29,14 @@ from celery import Celery
 app = Celery(broker=os.environ["REDIS_URL"])
 if __name__ == "__main__":
     pathlib.Path(os.environ["SEEN"], sys.argv[1]).write_text(json.dumps(dict(os.environ)))
-    if sys.argv[1] == "flower":
+    if sys.argv[1] in ("flower", "api"):
         from http.server import BaseHTTPRequestHandler, HTTPServer
         class Healthy(BaseHTTPRequestHandler):
             def do_GET(self):
                 self.send_response(200)
                 self.end_headers()
-        port = next(part for part in sys.argv if part.startswith("--port=")).partition("=")[2]
+        ports = [part.partition("=")[2] for part in sys.argv if part.startswith("--port=")]
+        port = ports[0] if ports else os.environ["API_PORT"]
         HTTPServer(("127.0.0.1", int(port)), Healthy).serve_forever()
     time.sleep(0 if sys.argv[1] == "migrate" else 600)
 """
@@ -65,6 +66,7 @@ def stand_ins(folder: Path, **options: object) -> Options:
         worker=(sys.executable, "-m", "celery", "-A", "standin", "worker", "-P", "solo", "--without-mingle"),
         flower=process("flower"),
         beat=process("beat"),
+        api=process("api"),
     )
     env = {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "SEEN": str(folder)}
     return Options(**{"feed": "simulated", "env": env, "commands": commands, **options})  # type: ignore[arg-type]
@@ -143,9 +145,12 @@ def test_every_process_gets_the_demos_settings_and_none_of_the_users(
     told: list[str] = []
     with Stack(stand_ins(tmp_path, once=True, seed=3), told.append) as stack:
         assert until((tmp_path / "beat").exists)
-        assert len(stack.group.states()) == 7
+        assert len(stack.group.states()) == 8
         urls, symbols = (stack.sandbox_url, stack.redis_url, stack.database_url), stack.symbols
     env = json.loads((tmp_path / "beat").read_text())
+    # what the API is given opens it to whoever reads the board, and to no other process
+    assert not env["API_OPERATE_TOKEN"]
+    assert json.loads((tmp_path / "api").read_text())["API_OPERATE_TOKEN"]
 
     assert not {name for name in users if env.get(name) == users[name]} - {"HTTP_PROXY"}
     assert env["NO_PROXY"] == "*"
@@ -195,7 +200,11 @@ def test_a_worker_that_cannot_start_ends_the_start_with_its_last_words(own_tmp: 
     doomed = (sys.executable, "-c", "raise SystemExit('autotrader: no such broker')")
     options = stand_ins(tmp_path)
     commands = Commands(
-        migrate=options.commands.migrate, notifier=options.commands.notifier, worker=doomed, flower=doomed
+        migrate=options.commands.migrate,
+        notifier=options.commands.notifier,
+        api=options.commands.api,
+        worker=doomed,
+        flower=doomed,
     )
     with (
         pytest.raises(ProcessFailed, match=r"worker-upbit ended with exit code 1; its last lines:\n  autotrader: no"),

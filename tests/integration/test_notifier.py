@@ -350,7 +350,7 @@ async def test_the_trace_goes_on_from_the_task_to_telegram(
     assert f"{sent.context.trace_id:032x}" == trace_id
     assert trace_id in texts(sandbox, TRADE_CHAT)[0]
     assert dict(sent.attributes or {}) == {
-        "alert.kind": "analysis",
+        "alert.kind": "analysis_complete",
         "alert.fingerprint": "analysis:r:AAPL",
         "alert.occurrences": 1,
         "telegram.chat": "trade",

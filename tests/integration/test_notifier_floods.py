@@ -180,7 +180,9 @@ async def test_errors_go_to_the_other_chat_while_theirs_cannot_be_used(
     settings: Settings, redis: Redis, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "notifications")
-    sandbox.faults.order({"service": "telegram", "kind": "error", "status": 403, "chat_id": str(ERROR_CHAT)})
+    sandbox.faults.order(
+        {"service": "telegram", "kind": "error", "status": 403, "chat_id": str(ERROR_CHAT), "path": "/sendMessage"}
+    )
     ledger = Ledger(redis)
     async with running(settings):
         for number in range(3):
@@ -198,7 +200,14 @@ async def test_errors_go_to_the_other_chat_while_theirs_cannot_be_used(
 
 async def test_a_count_is_shown_where_the_alert_went(settings: Settings, redis: Redis, sandbox: Sandbox) -> None:
     sandbox.faults.order(
-        {"service": "telegram", "kind": "error", "status": 403, "chat_id": str(ERROR_CHAT), "count": 1}
+        {
+            "service": "telegram",
+            "kind": "error",
+            "status": 403,
+            "path": "/sendMessage",
+            "chat_id": str(ERROR_CHAT),
+            "count": 1,
+        }
     )
     ledger = Ledger(redis)
     async with running(settings):
@@ -214,7 +223,14 @@ async def test_only_what_is_critical_leaves_a_trade_chat_that_cannot_be_used(
 ) -> None:
     monkeypatch.setattr("notifications.sender.CHAT_RETRY_SECONDS", 2)
     sandbox.faults.order(
-        {"service": "telegram", "kind": "error", "status": 403, "chat_id": str(TRADE_CHAT), "count": 2}
+        {
+            "service": "telegram",
+            "kind": "error",
+            "status": 403,
+            "path": "/sendMessage",
+            "chat_id": str(TRADE_CHAT),
+            "count": 2,
+        }
     )
     ledger = Ledger(redis)
     async with running(settings):
@@ -253,7 +269,8 @@ async def test_what_is_given_up_is_kept_in_the_database_until_it_was_seen(
     }
     assert "abcdefghij" not in letters[0].reason
     assert await unseen(url) == 2
-    shown = await show_dead_alerts(settings.model_copy(update={"database_url": url}), 10, seen=True)
+    english = settings.model_copy(update={"database_url": url, "notify_language": "en"})
+    shown = await show_dead_alerts(english, 10, seen=True)
     assert "line of one" in shown
     assert shown.count("[new]") == 2
     assert await unseen(url) == 0

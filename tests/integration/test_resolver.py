@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -16,6 +17,7 @@ from storage.exits import begin
 from storage.journal import JournalOrder, Origin
 from tasks.lease import symbol_lease
 from tasks.orders import BOOK_KEY, resolve_market
+from telemetry import instruments
 from trading.exits import Exit, ExitKind
 from trading.state import State, TradingState
 from trading.types import Fill, OpenOrder, OrderIntent, OrderState, Placement, Side, TimeInForce
@@ -67,7 +69,12 @@ async def test_what_the_venue_proves_is_written_down(house: House) -> None:
     assert await state(house, order) is OrderState.FILLED
 
 
-async def test_an_order_the_venue_does_not_have_is_not_created_after_its_looks(house: House) -> None:
+async def test_an_order_the_venue_does_not_have_is_not_created_after_its_looks(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states: list[str] = []
+    counter = SimpleNamespace(add=lambda _, attributes: states.append(attributes["state"]))
+    monkeypatch.setattr(instruments, "orders", counter)
     house.venue.absence = Absence(3, 0.0)
     order = await sent(house)
     seen = []
@@ -75,6 +82,7 @@ async def test_an_order_the_venue_does_not_have_is_not_created_after_its_looks(h
         await resolve(house)
         seen.append(await state(house, order))
     assert seen == [OrderState.UNKNOWN, OrderState.UNKNOWN, OrderState.NOT_CREATED]
+    assert states == ["unknown", "not_created"], "each state an order comes into is counted once"
     assert house.venue.sent == []
 
 

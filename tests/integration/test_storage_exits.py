@@ -16,12 +16,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage import armings, exits, high_waters, pnl_reports, portfolio, runs
 from storage import trades as traded
+from storage.daily import report_of
 from storage.engine import open_engine
 from storage.errors import NotFound
 from storage.recent import recent_exits
 from trading.exits import Exit, ExitKind
 from trading.pnl import book
-from trading.reports import AccountHistory, profit_report
+from trading.reports import bounds
 from trading.state import armed
 from trading.types import Side
 
@@ -286,9 +287,7 @@ async def test_the_equity_of_a_period_is_led_by_the_last_snapshot_before_it(engi
 async def test_a_report_is_stored_once_and_stands(engine: AsyncEngine) -> None:
     await order(engine, "buy", Side.BUY, ("3", "100", AT))
     await order(engine, "sell", Side.SELL, ("1", "120", AT))
-    report = profit_report(
-        "day", AT, await traded.trades(engine, {"upbit": "crypto"}), [AccountHistory("upbit", "KRW", [])]
-    )
+    report = await report_of(engine, "day", bounds("day", AT)[0], {"upbit": 60})
     assert await pnl_reports.latest(engine, "day") is None
     stored = await asyncio.gather(
         *(pnl_reports.store_once(engine, "day", report.starts_at, asdict(report)) for _ in range(10))
@@ -300,6 +299,8 @@ async def test_a_report_is_stored_once_and_stands(engine: AsyncEngine) -> None:
     latest = await pnl_reports.latest(engine, "day")
     assert latest is not None
     assert latest.starts_at == report.starts_at
-    currency = latest.body["currencies"][0]
-    assert Decimal(currency["realised"]) == report.currencies[0].realised
-    assert (currency["currency"], currency["symbols"][0]["symbol"]) == ("KRW", "KRW-BTC")
+    market = latest.body["markets"][0]
+    assert report.markets[0].profit is not None
+    assert Decimal(market["profit"]["realised"]) == report.markets[0].profit.realised
+    assert (market["currency"], market["profit"]["symbols"][0]["symbol"]) == ("KRW", "KRW-BTC")
+    assert latest.realised() == report.realised() == {"KRW": report.markets[0].profit.realised}

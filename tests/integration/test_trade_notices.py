@@ -16,7 +16,7 @@ from notifications.message import Chat, Priority
 from notifications.trades import TradeNotifier
 from sandbox.local import LocalRedis
 from trading.exits import Exit, ExitKind
-from trading.reports import profit_report
+from trading.reports import Report, bounds
 from trading.state import State, TradingState
 from trading.types import Instrument, OpenOrder, OrderIntent, OrderState, Placement, Side
 
@@ -62,7 +62,9 @@ EVENTS: dict[str, Callable[[TradeNotifier, int], Told]] = {
     "unproven": lambda to, n: to.unproven_order(replace(INTENT, client_order_id=f"c{n}"), age_seconds=61),
     "ambiguous": lambda to, n: to.ambiguous_order(replace(INTENT, client_order_id=f"c{n}"), reason="two match"),
     "adopted": lambda to, n: to.adopted_order("upbit", replace(FOUND, venue_order_id=f"v{n}")),
-    "profit": lambda to, n: to.profit_report(profit_report("day", AT + n * timedelta(days=1), [], [])),
+    "report": lambda to, n: to.report(
+        Report("day", *bounds("day", AT + n * timedelta(days=1)), (), (), None, 0, None, ())
+    ),
 }
 
 
@@ -94,7 +96,7 @@ async def test_what_needs_a_human_overtakes_everything_and_goes_to_the_error_cha
     assert isinstance(claim, Claim)
     contents = read_payload(claim.payload)
     assert (contents.message.chat, contents.message.priority) == (Chat.ERROR, Priority.CRITICAL)
-    assert (contents.kind, contents.symbol, claim.fingerprint) == ("error", "KRW-BTC", "unproven:c1")
+    assert (contents.kind, contents.symbol, claim.fingerprint) == ("order_unproven", "KRW-BTC", "unproven:c1")
 
 
 async def test_a_step_without_orders_is_not_told(redis: Redis) -> None:

@@ -267,7 +267,7 @@ async def test_an_order_that_stays_unproven_is_told_once_in_the_error_chat(
         assert await Ledger(house.redis).depth() == 1
     assert await state(house, order) is OrderState.UNKNOWN
     [(claim, contents)] = await told(house)
-    assert (contents.message.chat, contents.kind, contents.symbol) == (Chat.ERROR, "error", "KRW-BTC")
+    assert (contents.message.chat, contents.kind, contents.symbol) == (Chat.ERROR, "order_unproven", "KRW-BTC")
     assert order.intent.client_order_id in claim.fingerprint
     assert "KRW-BTC" in contents.message.text
     assert venue.sent == []

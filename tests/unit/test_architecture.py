@@ -14,14 +14,17 @@ ROOT = Path(__file__).resolve().parents[2]
 ALLOWED = {
     "trading": set[str](),
     "telemetry": set[str](),
+    "charts": {"trading"},
     "beat": {"notifications", "settings", "storage", "telemetry"},
     "storage": {"trading", "telemetry"},
     "workers": {"trading", "telemetry", "storage", "settings"},
     "notifications": {"trading", "telemetry", "settings", "storage"},
-    "tasks": {"beat", "notifications", "settings", "storage", "telemetry", "trading", "workers"},
-    "api": {"notifications", "settings", "storage", "tasks", "telemetry", "trading", "workers"},
+    "bot": {"notifications", "operate", "settings", "storage", "telemetry", "trading"},
+    "tasks": {"beat", "charts", "notifications", "settings", "storage", "telemetry", "trading", "workers"},
+    "operate": {"beat", "notifications", "settings", "storage", "tasks", "telemetry", "trading", "workers"},
+    "api": {"notifications", "operate", "settings", "storage", "tasks", "telemetry", "trading", "workers"},
     "doctor": {"beat", "notifications", "settings", "storage", "tasks", "telemetry", "trading", "workers"},
-    "sandbox": {"beat", "notifications", "settings", "storage", "trading"},
+    "sandbox": {"beat", "charts", "notifications", "settings", "storage", "trading"},
 }
 OURS = {*ALLOWED, "settings", "cli"}
 

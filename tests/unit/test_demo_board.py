@@ -44,7 +44,7 @@ def message(text: str, chat: int = 1001) -> dict[str, object]:
 
 
 def full(**changes: object) -> Board:
-    names = ["sandbox", "notifier", *(f"worker-{market}" for market in MARKETS), "flower", "beat"]
+    names = ["sandbox", "notifier", "api", *(f"worker-{market}" for market in MARKETS), "flower", "beat"]
     board: dict[str, object] = {
         "seconds": 83.0,
         "feeds": {market: MarketFeed(market, "simulated", "as requested") for market in MARKETS},
@@ -59,8 +59,10 @@ def full(**changes: object) -> Board:
         "sandbox_url": "http://127.0.0.1:54321",
         "flower_url": "http://127.0.0.1:54322",
         "flower_login": "demo:0123456789abcdef",
+        "api_url": "http://127.0.0.1:54324",
+        "api_token": "fedcba9876543210",
         "prometheus_urls": dict.fromkeys(
-            ["notifier", *(f"worker-{market}" for market in MARKETS), "beat"], "http://127.0.0.1:54323/metrics"
+            ["notifier", "api", *(f"worker-{market}" for market in MARKETS), "beat"], "http://127.0.0.1:54323/metrics"
         ),
     }
     return Board(**{**board, **changes})  # type: ignore[arg-type]
@@ -90,6 +92,7 @@ def test_nothing_that_fits_is_left_out(width: int, height: int) -> None:
     for expected in ("upbit", "KRW-D0", "KRW-O0", "AI 분석 완료", "http://127.0.0.1:54321/", "54323", "unacked 2"):
         assert expected in text
     assert "user demo  password 0123456789abcdef" in text
+    assert "http://127.0.0.1:54324/docs  token fedcba9876543210" in text
     assert "beat 54323" in text
 
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, Sum
 from prometheus_client import REGISTRY, generate_latest
 
 from telemetry import instruments
@@ -62,3 +64,26 @@ def test_the_seeds_names_come_out_as_prometheus_names() -> None:
         "flower_worker_number_of_currently_executing_tasks",
     ):
         assert re.search(rf"^{name}(\{{| )", text, re.MULTILINE), f"{name} is missing"
+
+
+def test_a_counter_adds_up_from_any_thread_and_never_goes_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader])
+    monkeypatch.setattr(instruments, "_METER", provider.get_meter("test"))
+    monkeypatch.setattr(instruments, "CATALOGUE", {})
+    counter = instruments._counter("counted", "for the test", "task")
+    instruments.start_at_zero(counter, task=["one", "two"])
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(400):
+            pool.submit(counter.add, 1, {"task": "one"})
+    counter.add(-1, {"task": "one"})
+    data = reader.get_metrics_data()
+    provider.shutdown()
+    assert data is not None
+    [metric] = data.resource_metrics[0].scope_metrics[0].metrics
+    assert isinstance(metric.data, Sum)
+    assert metric.data.is_monotonic
+    assert {str(point.attributes["task"]): point.value for point in metric.data.data_points if point.attributes} == {
+        "one": 400,
+        "two": 0,
+    }

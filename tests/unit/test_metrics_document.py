@@ -14,7 +14,7 @@ from telemetry.document import PATH, document
 from telemetry.instruments import CATALOGUE
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("api", "beat", "notifications", "storage", "tasks", "telemetry", "workers")
+PACKAGES = ("api", "beat", "bot", "notifications", "storage", "tasks", "telemetry", "workers")
 EMITS = {"add", "record", "set", "observe"}
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sandbox.report import complete_traces, summary_lines
 
 SQL = {"db.system": "postgresql"}
-TOLD = {"alert.kind": "analysis"}
+TOLD = {"alert.kind": "analysis_complete"}
 
 # span id: (parent id, name, service, attributes)
 WHOLE: dict[str, tuple[str, str, str, dict[str, Any]]] = {

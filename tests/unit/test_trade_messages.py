@@ -1,4 +1,4 @@
-"""What is told of ladders, exits, loss limits, permissions and profit, and that any of it can be sent."""
+"""What is told of ladders, exits, loss limits and permissions, and that any of it can be sent."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notifications import exit_texts, ladder_texts, profit_texts, risk_texts
+from notifications import exit_texts, ladder_texts, risk_texts
 from notifications.message import TEXT_LIMIT, Chat, Message, Priority, utf16_length
 from notifications.texts import Links, Style
 from notifications.words import EN, KO
 from trading.exits import Exit, ExitKind
-from trading.reports import CurrencyProfit, ProfitReport, SymbolProfit, bounds
 from trading.state import State, TradingState
 from trading.types import Instrument, OpenOrder, OrderIntent, Side
 
@@ -42,30 +41,6 @@ STOP = Exit(
 
 def rung(number: int, quantity: str, price: str, symbol: str = "KRW-BTC", currency: str = "KRW") -> OrderIntent:
     return OrderIntent(f"at-{number}", "upbit", symbol, Side.BUY, Decimal(quantity), Decimal(price), currency)
-
-
-def figures(currency: str = "KRW", **changes: object) -> CurrencyProfit:
-    made = CurrencyProfit(
-        currency=currency,
-        realised=Decimal("12345.6"),
-        fees=Decimal("1234.4"),
-        taxes=Decimal(500),
-        volume=Decimal(2_468_000),
-        fills=5,
-        equity_start=Decimal(10_000_000),
-        equity_end=Decimal(10_123_000),
-        rate=Decimal("0.0123"),
-        symbols=(
-            SymbolProfit("upbit", "KRW-BTC", Decimal(20_000), 1),
-            SymbolProfit("kis", "005930", Decimal("-7654.4"), 2),
-        ),
-        unbooked=(),
-    )
-    return replace(made, **changes)  # type: ignore[arg-type]
-
-
-def report(*currencies: CurrencyProfit, period: str = "day") -> ProfitReport:
-    return ProfitReport(period, *bounds(period, AT), currencies)  # type: ignore[arg-type]
 
 
 def test_a_ladder_is_one_message_with_each_rung() -> None:
@@ -239,58 +214,6 @@ def test_an_adopted_order_shows_what_is_known_of_it() -> None:
     assert {"주문: 매도 3 × $234.50", "체결: 1", "거래소 주문 ID: v-9"} <= set(lines)
 
 
-def test_a_report_keeps_its_currencies_apart() -> None:
-    dollars = figures(
-        "USD",
-        realised=Decimal("-3.456"),
-        fees=Decimal("0.5"),
-        taxes=Decimal(0),
-        volume=Decimal("469.25"),
-        fills=1,
-        equity_start=None,
-        equity_end=None,
-        rate=None,
-        symbols=(),
-        unbooked=("yfinance AAPL",),
-    )
-    message = profit_texts.profit_report(Style(KO), report(figures(), dollars), at=AT)
-    assert message.text == (
-        "📊 일간 손익 2025-11-08 (모의 투자)\n"
-        "🕒 2025-11-08 15:25:10 KST\n"
-        "\n"
-        "KRW\n"
-        "실현 손익: +12,346원\n"
-        "수수료: 1,234원\n"
-        "세금: 500원\n"
-        "평가 금액: 10,000,000원 → 10,123,000원 (+1.23%)\n"
-        "체결: 5건, 거래 금액 2,468,000원\n"
-        "종목별:\n"
-        "  1. KRW-BTC (upbit) +20,000원, 매도 1건\n"
-        "  2. 005930 (kis) -7,654원, 매도 2건\n"
-        "\n"
-        "USD\n"
-        "실현 손익: -$3.46\n"
-        "수수료: $0.50\n"
-        "세금: $0.00\n"
-        "체결: 1건, 거래 금액 $469.25\n"
-        "⚠️ 매수 기록이 없어 손익에서 제외: yfinance AAPL"
-    )
-    assert (message.chat, message.priority) == (Chat.TRADE, Priority.NORMAL)
-
-
-def test_a_week_is_named_by_its_days_and_an_empty_one_says_so() -> None:
-    text = profit_texts.profit_report(Style(KO), report(period="week"), at=AT).text
-    assert text.startswith("📊 주간 손익 2025-11-03 ~ 2025-11-09 (모의 투자)\n")
-    assert text.endswith("계좌와 거래 기록이 없습니다.")
-
-
-def test_of_many_symbols_the_largest_figures_are_shown_best_first() -> None:
-    symbols = tuple(SymbolProfit("upbit", f"S{n}", Decimal(n), 1) for n in (9, 1, -2, -8, 3, 4, 5))
-    lines = profit_texts.profit_report(Style(KO), report(figures(symbols=symbols)), at=AT).text.splitlines()
-    assert [line.split()[1] for line in lines if line.startswith("  ")] == ["S9", "S5", "S4", "S3", "S-8"]
-    assert "종목별: 외 2종목" in lines
-
-
 @pytest.mark.parametrize(
     ("value", "currency", "plain", "signed"),
     [
@@ -346,16 +269,7 @@ def messages(draw: st.DrawFn) -> Message:
     found = OpenOrder(
         reason, None, symbol, Side.BUY, draw(ABOVE_ZERO), draw(ABOVE_ZERO), draw(ABOVE_ZERO), currency, AT
     )
-    amounts = [draw(AMOUNTS) for _ in range(6)]
-    profit = figures(
-        currency,
-        realised=amounts[0],
-        fees=amounts[1],
-        equity_start=amounts[2],
-        rate=amounts[3],
-        symbols=tuple(SymbolProfit(market, symbol, amount, 1) for amount in amounts * 5),
-        unbooked=(symbol, market) * 20,
-    )
+    amounts = [draw(AMOUNTS) for _ in range(2)]
     whole: dict[str, Callable[[], Message]] = {
         "ladder": lambda: ladder_texts.ladder(style, instrument, Side.BUY, intents, at=AT),
         "cancelled": lambda: ladder_texts.orders_cancelled(style, instrument, Side.SELL, 3, reason=reason, at=AT),
@@ -378,7 +292,6 @@ def messages(draw: st.DrawFn) -> Message:
         "unproven": lambda: risk_texts.unproven_order(style, intents[0], age_seconds=1e9, at=AT),
         "ambiguous": lambda: risk_texts.ambiguous_order(style, intents[0], reason=reason, at=AT),
         "adopted": lambda: risk_texts.adopted_order(style, market, found, at=AT),
-        "profit": lambda: profit_texts.profit_report(style, report(*[profit] * draw(st.integers(0, 8))), at=AT),
     }
     return whole[draw(st.sampled_from(sorted(whole)))]()
 
@@ -404,6 +317,5 @@ def test_nothing_ordinary_is_taken_for_a_secret() -> None:
             exit_texts.exit_not_armed(style, BITCOIN, STOP, average_price=Decimal(1), at=AT),
             risk_texts.arming(style, "upbit", until=AT, by="operator", at=AT),
             risk_texts.unproven_order(style, rung(1, "1", "5"), age_seconds=61, at=AT),
-            profit_texts.profit_report(style, report(figures()), at=AT),
         ):
             assert message.redacted(()) is message

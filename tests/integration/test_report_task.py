@@ -1,4 +1,4 @@
-"""What a day and a week earned: made once each, told once each, also where the task dies half-way."""
+"""The report of a day and of a week: made once each, told once each, also where the task dies half-way."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from storage import orders, pnl_reports, portfolio, runs
 from storage.exits import begin
 from storage.journal import Origin
 from tasks import reports
-from tasks.reports import report_of
+from tasks.reports import made_of
 from trading.exits import Exit, ExitKind
-from trading.reports import Period, ProfitReport, last_ended
+from trading.reports import MarketReport, Period, Profit, Report, last_ended
 from trading.types import Fill, OrderIntent, OrderState, Placement, Side
 from workers.runtime import Runtime
 
@@ -128,8 +128,13 @@ async def told(house: House) -> list[str]:
     return texts
 
 
-async def report(house: House, period: Period, at: datetime) -> ProfitReport:
-    return await report_of(cast(Runtime, house), period, at)
+async def report(house: House, period: Period, at: datetime) -> Report:
+    return await made_of(cast(Runtime, house), period, at)
+
+
+def earnings(market: MarketReport) -> Profit:
+    assert market.profit is not None
+    return market.profit
 
 
 @pytest.mark.parametrize("period", PERIODS)
@@ -143,16 +148,18 @@ async def test_a_period_that_is_over_is_made_stored_told_and_shown_once(
     stored = await pnl_reports.latest(house.engine, period)
     assert stored is not None
     assert stored.starts_at == start
-    (currency,) = stored.body["currencies"]
-    assert Decimal(currency["realised"]) == 19_970
-    assert Decimal(currency["rate"]) == Decimal("0.01997")
+    (market,) = stored.body["markets"]
+    assert Decimal(market["profit"]["realised"]) == 19_970
+    assert Decimal(market["worth"]["rate"]) == Decimal("0.01997")
     (text,) = await told(house)
     assert "19,970" in text
     assert gauge.values == {period: 19_970.0}
 
 
 async def test_the_day_and_the_week_are_told_each_on_its_own(house: House, task: Task, gauge: Gauge) -> None:
-    await earned(house, "day")
+    start = await earned(house, "week")
+    await Trader(house, after=10).worth("kis", last_ended("day", datetime.now(UTC)) + HOUR, 500_000)
+    assert start < last_ended("day", datetime.now(UTC)) + HOUR
     assert (await task("day"))["outcome"] == "made"
     assert (await task("week"))["outcome"] == "made"
     assert len(await told(house)) == 2
@@ -203,12 +210,12 @@ async def test_a_crash_after_the_message_went_out_sends_no_second_one(
 async def test_what_two_workers_make_at_once_stands_once(house: House, task: Task) -> None:
     start = await earned(house, "day")
     made = await report(house, "day", start)
-    assert await pnl_reports.store_once(house.engine, "day", start, {"first": True, "currencies": []})
-    assert not await pnl_reports.store_once(house.engine, "day", start, {"currencies": len(made.currencies)})
+    assert await pnl_reports.store_once(house.engine, "day", start, {"first": True, "markets": []})
+    assert not await pnl_reports.store_once(house.engine, "day", start, {"markets": len(made.markets)})
     assert (await task("day"))["outcome"] == "made before"
     stored = await pnl_reports.latest(house.engine, "day")
     assert stored is not None
-    assert stored.body == {"first": True, "currencies": []}
+    assert stored.body == {"first": True, "markets": []}
 
 
 async def test_a_period_missed_by_a_pause_is_made_up_for_and_older_ones_are_not(house: House, task: Task) -> None:
@@ -241,9 +248,10 @@ async def test_two_currencies_are_never_added_up(house: House, task: Task, gauge
     await trader.trade("yfinance", "AAPL", Side.BUY, 10, 200, start + HOUR, fee="1", currency="USD")
     await trader.trade("yfinance", "AAPL", Side.SELL, 10, 190, start + 2 * HOUR, fee="1", currency="USD")
     made = await report(house, "day", start)
-    krw, usd = made.currencies
-    assert (krw.currency, krw.realised, krw.fees, krw.fills) == ("KRW", 19_970, 30, 2)
-    assert (usd.currency, usd.fees, usd.fills, usd.volume) == ("USD", 2, 2, 3_900)
+    krw, usd = (earnings(market) for market in made.markets)
+    assert [market.currency for market in made.markets] == ["KRW", "USD"]
+    assert (krw.realised, krw.fees, krw.fills) == (19_970, 30, 2)
+    assert (usd.fees, usd.fills, usd.bought, usd.sold) == (2, 2, 2_000, 1_900)
     # a loss of 100 and the fees, and whatever the sale was taxed
     assert usd.realised == -102 - usd.taxes
     assert [symbol.symbol for symbol in usd.symbols] == ["AAPL"]
@@ -251,8 +259,8 @@ async def test_two_currencies_are_never_added_up(house: House, task: Task, gauge
     # the gauge is in KRW, and knows no other currency
     assert gauge.values == {"day": 19_970.0}
     (text,) = await told(house)
-    assert "KRW" in text
-    assert "USD" in text
+    assert "+19,970원" in text
+    assert "-$102.00" in text
 
 
 async def test_only_the_sales_of_the_period_count_and_bear_the_cost_of_earlier_buys(house: House) -> None:
@@ -261,15 +269,25 @@ async def test_only_the_sales_of_the_period_count_and_bear_the_cost_of_earlier_b
     await trader.trade("upbit", "KRW-BTC", Side.SELL, 1, 150_000, start - 24 * HOUR)
     await trader.trade("upbit", "KRW-BTC", Side.SELL, 1, 120_000, start)
     await trader.trade("upbit", "KRW-BTC", Side.SELL, 1, 170_000, start + 24 * HOUR)
-    (krw,) = (await report(house, "day", start)).currencies
-    assert (krw.realised, krw.fills) == (20_000, 1)
+    (upbit,) = (await report(house, "day", start)).markets
+    assert (earnings(upbit).realised, earnings(upbit).fills) == (20_000, 1)
 
 
 async def test_a_sale_of_what_was_not_bought_here_is_named_and_counted_in_no_sum(house: House, task: Task) -> None:
     start, trader = await earned(house, "day"), Trader(house, after=10)
     await trader.trade("upbit", "KRW-ETH", Side.SELL, 1, 50_000, start + HOUR)
-    (krw,) = (await report(house, "day", start)).currencies
-    assert (krw.realised, krw.unbooked) == (19_970, ("upbit KRW-ETH",))
+    (upbit,) = (await report(house, "day", start)).markets
+    assert (earnings(upbit).realised, earnings(upbit).unbooked) == (19_970, ("KRW-ETH",))
     assert (await task("day"))["outcome"] == "made"
     (text,) = await told(house)
     assert "KRW-ETH" in text
+
+
+async def test_a_report_that_an_earlier_version_stored_stands_and_is_shown(
+    house: House, task: Task, gauge: Gauge
+) -> None:
+    start = last_ended("day", datetime.now(UTC))
+    body = {"currencies": [{"currency": "KRW", "realised": "12.5"}, {"currency": "USD", "realised": "3"}]}
+    assert await pnl_reports.store_once(house.engine, "day", start, body)
+    assert (await task("day"))["outcome"] == "made before"
+    assert gauge.values == {"day": 12.5}

@@ -1,0 +1,115 @@
+"""Trading states: what is halted or paused, and who says so."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from getpass import getuser
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from notifications.trades import TradeNotifier
+from operate.connections import database, notifier_of
+from operate.errors import CannotAnswer
+from operate.texts import when
+from operate.view_words import ViewWords, view_words
+from operate.words import OperateWords, words
+from settings import Settings, check_market
+from storage import trading_states
+from trading.state import State, TradingState, tightens
+
+LONGEST_PAUSE_HOURS = 24 * 366
+
+
+async def set_trading_state(
+    settings: Settings, state: str, market: str, symbol: str, reason: str, hours: float, by: str = ""
+) -> str:
+    """Put a scope into a state, for some hours or, with 0, until it is taken back; `by` says who does, by default the
+    user of this process. Raises `UnknownMarket`."""
+    row = _row(State(state), market, symbol, reason, hours)
+    async with database(settings) as engine, notifier_of(settings) as notifier:
+        await change_trading_state(engine, notifier, row, by or operator())
+    return state_line(view_words(settings.notify_language), row)
+
+
+async def pause(settings: Settings, market: str, hours: float, reason: str, by: str) -> str:
+    """Buy nothing in a market, or with "" in any, for some hours or, with 0, until it is resumed; exits and sales go
+    on. A stricter state of the same scope, or one that lasts longer, stays. Raises `UnknownMarket`."""
+    told = words(settings.notify_language)
+    row = _row(State.REDUCING, market, "", reason or "paused by the operator", hours)
+    scope = scope_of(told, row.market, row.symbol)
+    async with database(settings) as engine, notifier_of(settings) as notifier:
+        now = datetime.now(UTC)
+        states = await trading_states.in_force(engine, now)
+        if not tightens(row, states, now):
+            [own] = [state for state in states if (state.market, state.symbol) == (row.market, row.symbol)]
+            state, until = told.states[own.state], until_of(told, own.until)
+            return told.stricter.format(scope=scope, state=state, until=until, reason=own.reason)
+        await change_trading_state(engine, notifier, row, by)
+    return told.paused.format(scope=scope, until=until_of(told, row.until))
+
+
+async def resume(settings: Settings, market: str, by: str, symbol: str = "") -> str:
+    """Take the state of exactly this scope back, and say what else is in force there. Raises `UnknownMarket`."""
+    told = words(settings.notify_language)
+    row = _row(State.ACTIVE, market, symbol, "resumed by the operator", 0)
+    scope = scope_of(told, row.market, row.symbol)
+    async with database(settings) as engine, notifier_of(settings) as notifier:
+        states = await trading_states.written(engine, datetime.now(UTC))
+        others = [
+            told_state(told, one) for one in states if (one.state.market, one.state.symbol) != (row.market, row.symbol)
+        ]
+        if len(others) == len(states):
+            return "\n".join([told.nothing_to_resume.format(scope=scope), *others])
+        await change_trading_state(engine, notifier, row, by)
+    return "\n".join([told.resumed.format(scope=scope), *others])
+
+
+async def change_trading_state(engine: AsyncEngine, notifier: TradeNotifier, row: TradingState, by: str) -> None:
+    """Put a scope into a state and tell the trade chat; `by` says who did."""
+    await trading_states.write(engine, row, by=by)
+    await notifier.trading_state_changed(row, by=by, at=datetime.now(UTC))
+
+
+def operator() -> str:
+    """Who asks on the command line, as rows show it."""
+    return f"cli:{getuser()}"
+
+
+def state_line(told: ViewWords, row: TradingState) -> str:
+    """One state, as it is shown."""
+    scope = " ".join(part for part in (row.market, row.symbol) if part) or told.everything
+    until = told.until.format(at=when(row.until)) if row.until else ""
+    return told.state.format(scope=scope, state=told.states[row.state], until=until, reason=row.reason)
+
+
+def scope_of(told: OperateWords, market: str | None, symbol: str | None) -> str:
+    """A scope as it is shown."""
+    return " ".join(part for part in (market, symbol) if part) or told.everything
+
+
+def until_of(told: OperateWords, until: datetime | None) -> str:
+    """When a state ends, as it is shown."""
+    return told.no_end if until is None else told.until.format(at=when(until))
+
+
+def told_state(told: OperateWords, row: trading_states.Written) -> str:
+    state = row.state
+    return told.written.format(
+        scope=scope_of(told, state.market, state.symbol),
+        state=told.states[state.state],
+        until=until_of(told, state.until),
+        reason=state.reason,
+        by=row.by,
+        at=when(row.at),
+    )
+
+
+def _row(state: State, market: str, symbol: str, reason: str, hours: float) -> TradingState:
+    if market:
+        check_market(market)
+    if not 0 <= hours <= LONGEST_PAUSE_HOURS:
+        raise CannotAnswer(
+            f"{hours:g} hours: must be from 0, which is until it is taken back, to {LONGEST_PAUSE_HOURS}"
+        )
+    until = datetime.now(UTC) + timedelta(hours=hours) if hours else None
+    return TradingState(state, reason, until, market or None, symbol or None)
