@@ -83,4 +83,7 @@ def _what(style: Style, text: Text, instrument: Instrument, exit: Exit, average_
         text.line(risk.average, words.money(average_price, currency))
         text.line(risk.rate, f"{exit.rate:+.2%}")
     text.line(risk.quantity, quantity(exit.quantity))
-    text.line(words.reason, cut(exit.reason, REASON_LIMIT)).add("\n")
+    # of a price that has reached its exit the lines above say everything
+    if exit.kind is ExitKind.FLATTEN:
+        text.line(words.reason, cut(exit.reason, REASON_LIMIT))
+    text.add("\n")

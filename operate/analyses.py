@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from storage import orders as journal
 from storage.errors import NotFound
 from storage.redis import RedisUnavailable, check_redis, open_redis
 from telemetry.trace_ids import current_trace_id
+
+LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +53,19 @@ async def analyze_now(settings: Settings, market: str, symbol: str, patience: fl
 
         asked = await request_analysis(engine, market, symbol)
         result = analyze_and_trade.AsyncResult(asked.task_id)
-        try:
-            outcome = await asyncio.to_thread(result.get, timeout=patience, propagate=False)
-        except NoResult:
-            raise CannotAnswer(
-                f"no answer within {patience:g} s: is the worker running? (autotrader worker {market})"
-            ) from None
+        until = time.monotonic() + patience
+        while True:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise CannotAnswer(
+                    f"no answer within {patience:g} s: is the worker running? (autotrader worker {market})"
+                )
+            try:
+                # a thread cannot be interrupted, and whoever waits here may have to stop
+                outcome = await asyncio.to_thread(result.get, timeout=min(left, LOOK_SECONDS), propagate=False)
+                break
+            except NoResult:
+                continue
         if isinstance(outcome, BaseException):
             raise CannotAnswer(f"{type(outcome).__name__}: {outcome}")
         stored = await analyses.find(engine, asked.run_id, symbol)

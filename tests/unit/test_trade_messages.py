@@ -100,8 +100,7 @@ def test_an_exit_says_what_it_sells_and_why() -> None:
         "기준가: 95,000,000원\n"
         "평균 단가: 100,000,000원\n"
         "수익률: -5.10%\n"
-        "수량: 0.5\n"
-        "이유: stop_loss: the price 94900000 has reached 95000000"
+        "수량: 0.5"
     )
     unknown = exit_texts.exit_begun(LIVE, BITCOIN, STOP, average_price=Decimal(0), at=AT).text
     assert "수익률" not in unknown
