@@ -283,7 +283,8 @@ async def test_what_is_not_limited_does_not_wait(redis: Redis, sandbox: Sandbox,
     await asyncio.gather(
         *(get_json(http, call, f"{sandbox.url}/control/symbols", judge=lambda *_: None) for _ in range(40))
     )
-    assert time.monotonic() - started < 1
+    # at ten a second, as the slowest group of a venue lets them, they would take three
+    assert time.monotonic() - started < 3
     assert not await redis.keys("autotrader:limits:*")
 
 
