@@ -10,6 +10,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-dep
 ARGS ?=
 N ?= 1000
 SEED ?=
+# tests run in as many processes as there are processors, each with its own Redis and PostgreSQL;
+# in one, where they shall use yours
+JOBS ?= $(if $(TEST_REDIS_URL)$(TEST_DATABASE_URL),0,logical)
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s'|'
@@ -17,8 +21,8 @@ help: ## list the targets
 demo: $(VENV)/.local ## start everything here and watch it; ARGS="--once --json" for one sweep as JSON
 	@$(BIN)/autotrader demo $(ARGS)
 
-test: $(VENV)/.dev ## unit, integration and acceptance tests on real Redis, PostgreSQL and workers; ARGS="-k word"
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.dev ## unit, integration and acceptance tests on real Redis, PostgreSQL and workers; ARGS="-k word", JOBS=0 for one process
+	@$(PYTEST) $(ARGS)
 
 unit: $(VENV)/.dev ## the fast tests only
 	@$(BIN)/python -m pytest tests/unit $(ARGS)

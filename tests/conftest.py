@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from sandbox.local import LocalPostgres, LocalRedis
 from storage.migrate import upgrade
+
+_HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where tests run side by side the long ones start first, so that none is waited for at the end."""
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        longest_first = ("acceptance", "integration", "unit")
+        items.sort(key=lambda item: longest_first.index(item.path.relative_to(_HERE).parts[0]))
 
 
 @pytest.fixture(scope="session")
