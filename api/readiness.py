@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from notifications.ledger import Ledger
 from settings import MARKETS, Settings
 from storage.engine import check_ready
-from storage.redis import BEAT_TICK_KEY, HEARTBEAT_KEY, NOTIFIER_SIGN_KEY, NOTIFIER_SILENT_SECONDS
+from storage.redis import BEAT_TICK_KEY, HEARTBEAT_KEY, NOTIFIER_SIGN_KEY, NOTIFIER_SILENT_SECONDS, seconds_since
 
 PATIENCE_SECONDS = 2.0
 # asked by anybody, so that many asking are as good as one
@@ -81,10 +81,9 @@ class Readiness:
         """A check that the Unix time at `key` is not older than `patience` seconds."""
 
         async def look() -> Check:
-            last = await self._redis.get(key)
-            if last is None:
+            age = seconds_since(await self._redis.get(key))
+            if age is None:
                 return Check(False, f"gave no sign in the last day; start it: {command}")
-            age = max(0.0, time.time() - float(last))
             if age > patience:
                 return Check(False, f"gave its last sign {age:.0f} s ago, {patience:g} s are allowed: {command}")
             return Check(True, f"gave its last sign {age:.0f} s ago")

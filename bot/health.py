@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 from redis import RedisError
 from redis.asyncio import Redis
@@ -12,7 +11,7 @@ from bot.words import BotWords
 from notifications.ledger import Ledger
 from settings import MARKETS, Settings
 from storage.direct import DatabaseUnavailable, connection
-from storage.redis import BEAT_TICK_KEY, HEARTBEAT_KEY
+from storage.redis import BEAT_TICK_KEY, HEARTBEAT_KEY, seconds_since
 
 
 async def health(settings: Settings, redis: Redis, words: BotWords) -> str:
@@ -51,4 +50,5 @@ async def _over_redis(settings: Settings, redis: Redis, words: BotWords) -> list
 
 
 def _sign(at: bytes | str | None, words: BotWords) -> str:
-    return words.never if at is None else words.seconds_ago.format(n=round(max(time.time() - float(at), 0)))
+    age = seconds_since(at)
+    return words.never if age is None else words.seconds_ago.format(n=round(age))

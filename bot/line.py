@@ -10,18 +10,16 @@ import time
 import warnings
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from datetime import timedelta
 from typing import Any
 
 from redis import RedisError
 from telegram import Bot, BotCommand, InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions, Update
 from telegram.error import BadRequest, Forbidden, InvalidToken, RetryAfter, TelegramError
-from telegram.request import HTTPXRequest
 
 from notifications.ledger import Ledger
 from notifications.message import TELEGRAM_LIMIT, Button, cut, sendable
 from notifications.pace import Bucket, Pace
-from notifications.sender import DEFAULT_RETRY_AFTER, REQUEST_TIMEOUT_SECONDS
+from notifications.sender import DEFAULT_RETRY_AFTER, connections, seconds_asked
 from telemetry.redaction import redact
 
 log = logging.getLogger(__name__)
@@ -38,17 +36,7 @@ class Line:
     """One bot over two connection pools: a long poll must not keep an answer waiting. `username` is the bot's own."""
 
     def __init__(self, token: str, *, base_url: str, ledger: Ledger, secrets: Iterable[str]) -> None:
-        self._requests = [
-            HTTPXRequest(
-                connection_pool_size=size,
-                connect_timeout=REQUEST_TIMEOUT_SECONDS,
-                read_timeout=REQUEST_TIMEOUT_SECONDS,
-                write_timeout=REQUEST_TIMEOUT_SECONDS,
-                pool_timeout=REQUEST_TIMEOUT_SECONDS,
-            )
-            for size in (4, 1)
-        ]
-        answering, polling = self._requests
+        answering, polling = self._requests = connections(4), connections(1)
         self._bot = Bot(token, base_url=f"{base_url}/bot", request=answering, get_updates_request=polling)
         self._ledger = ledger
         self._secrets = tuple(secrets)
@@ -124,8 +112,7 @@ class Line:
                 try:
                     await call()
                 except RetryAfter as error:
-                    asked = error.retry_after
-                    seconds = await self._pause(asked.total_seconds() if isinstance(asked, timedelta) else asked)
+                    seconds = await self._pause(seconds_asked(error))
                     reason = "Telegram asks for a pause"
                 except (BadRequest, Forbidden, InvalidToken) as error:
                     log.warning("%s was not sent: %s", what, redact(str(error), self._secrets))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from charts.axis import Scale, figure, padded, round_values
 from charts.canvas import Canvas, text_width
 from charts.errors import BadChart
 from charts.theme import AXIS, BUY, CURVE, FAINT, GRID, INK, MARGIN, PANEL, STOP, SUBTITLE, TITLE, WIDTH
+from trading.periods import KST
 
-KST = timezone(timedelta(hours=9), "KST")
 PANEL_HEIGHT, PANEL_TITLE, PANEL_TITLE_HEIGHT, GAP = 230, 26, 44, 22
 TOP = 112
 PANELS_SHOWN = 4

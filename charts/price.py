@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from decimal import Decimal
 
 from charts.axis import Scale, figure, padded, round_values, spread
@@ -33,9 +33,9 @@ from charts.theme import (
     Colour,
     mixed,
 )
+from trading.periods import KST
 from trading.types import Candle, PriceRange, Side
 
-KST = timezone(timedelta(hours=9), "KST")
 CANDLES_SHOWN = 60
 ORDERS_SHOWN = 4
 # How far what is not a candle may stretch the scale, in heights of the candles: a target far away flattens none.

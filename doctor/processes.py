@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 
 import aiohttp
@@ -12,7 +11,7 @@ from redis.asyncio import Redis
 from beat.schedule import orders_queue
 from doctor.findings import Finding, fault, ok, skipped, why
 from settings import MARKETS, Settings
-from storage.redis import HEARTBEAT_KEY, NOTIFIER_SIGN_KEY, NOTIFIER_SILENT_SECONDS, open_redis
+from storage.redis import HEARTBEAT_KEY, NOTIFIER_SIGN_KEY, NOTIFIER_SILENT_SECONDS, open_redis, seconds_since
 
 # RedBeat's lock, held by the beat that ticks
 BEAT_LOCK = "autotrader:beat::lock"
@@ -42,8 +41,9 @@ async def life(settings: Settings) -> list[Finding]:
             if not settings.symbols(market):
                 found.append(skipped(f"worker {market}", f"{market.upper()}_SYMBOLS is empty"))
                 continue
-            beaten = await client.get(HEARTBEAT_KEY.format(market=market))
-            found.append(_heartbeat(settings, market, time.time() - float(beaten) if beaten else None))
+            age = seconds_since(await client.get(HEARTBEAT_KEY.format(market=market)))
+            name, start = f"worker {market}", f"autotrader worker {market}"
+            found.append(_alive(name, age, settings.worker_silent_seconds, start, sign="heartbeat"))
             waiting = {name: int(await client.llen(name)) for name in (market, orders_queue(market))}
             found.append(_queues(market, waiting))
     except (RedisError, OSError) as error:
@@ -56,24 +56,18 @@ async def life(settings: Settings) -> list[Finding]:
 async def _notifier(settings: Settings, client: Redis) -> Finding:
     if not settings.telegram_enabled:
         return skipped("notifier", "TELEGRAM_ENABLED=false")
-    last = await client.get(NOTIFIER_SIGN_KEY)
-    if last is None:
-        return fault("notifier", "never was heard of, so nothing is told; start it: autotrader notifier")
-    age = max(0.0, time.time() - float(last))
-    if age > NOTIFIER_SILENT_SECONDS:
-        return fault(
-            "notifier", f"was last heard of {age:.0f} s ago; look at its log, or start it: autotrader notifier"
-        )
-    return ok("notifier", f"gave a sign {age:.0f} s ago")
+    age = seconds_since(await client.get(NOTIFIER_SIGN_KEY))
+    lost = ", so nothing is told"
+    return _alive("notifier", age, NOTIFIER_SILENT_SECONDS, "autotrader notifier", sign="gave a sign", lost=lost)
 
 
-def _heartbeat(settings: Settings, market: str, age: float | None) -> Finding:
-    name, start = f"worker {market}", f"autotrader worker {market}"
+def _alive(name: str, age: float | None, patience: float, start: str, *, sign: str, lost: str = "") -> Finding:
+    """What its last sign, so many seconds ago, says of a process; `start` is its command."""
     if age is None:
-        return fault(name, f"never was heard of; start it: {start}")
-    if age > settings.worker_silent_seconds:
+        return fault(name, f"never was heard of{lost}; start it: {start}")
+    if age > patience:
         return fault(name, f"was last heard of {age:.0f} s ago; look at its log, or start it: {start}")
-    return ok(name, f"heartbeat {max(0.0, age):.0f} s ago")
+    return ok(name, f"{sign} {age:.0f} s ago")
 
 
 def _queues(market: str, waiting: Mapping[str, int]) -> Finding:

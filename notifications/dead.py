@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from redis import RedisError
 
 from notifications.ledger import Dead, Ledger
-from storage.dead_letters import DeadLetter, DeadLettersUnavailable, keep, unseen
+from storage.dead_letters import DeadLetter, keep, unseen
+from storage.direct import DatabaseUnavailable
 from telemetry.instruments import alerts_dead
 from telemetry.redaction import redact
 
@@ -55,7 +56,7 @@ class DeadLetters:
             if self._count_in <= 0 or letters:
                 self._unseen = await unseen(self._database_url)
                 self._count_in = COUNT_SECONDS
-        except DeadLettersUnavailable as error:
+        except DatabaseUnavailable as error:
             if not self._away and letters:
                 log.error("dead letters stay in Redis, the database does not take them: %s", error)  # noqa: TRY400
             self._away = True

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta, timezone
+from datetime import datetime, time
 
-# Korea has had no daylight saving time since 1988, so no time zone data is needed.
-_KST = timezone(timedelta(hours=9), "KST")
+from trading.periods import KST
+
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 
 
@@ -20,7 +20,7 @@ class QuietHours:
 
     def contain(self, at: datetime) -> bool:
         """Whether an aware time is within them."""
-        now = at.astimezone(_KST).time()
+        now = at.astimezone(KST).time()
         if self.start < self.end:
             return self.start <= now < self.end
         return now >= self.start or now < self.end

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from notifications.message import Chat, Message, Priority, cut
-from notifications.texts import KST, titled
+from notifications.texts import titled
 from notifications.words import Words
+from trading.periods import KST
 
 LINES_SHOWN = 30
 LINE_LIMIT = 100

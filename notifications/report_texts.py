@@ -8,8 +8,9 @@ from datetime import datetime
 from decimal import Decimal
 
 from notifications.message import Chat, Message, Priority, Text, cut
-from notifications.texts import KST, Style, titled, traced
+from notifications.texts import Style, titled, traced
 from notifications.words import quantity
+from trading.periods import KST
 from trading.reports import Holding, MarketReport, Profit, Report, SymbolProfit, Worth
 from trading.types import Decision
 

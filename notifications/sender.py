@@ -107,17 +107,28 @@ class Picture:
 Outcome = Delivered | Postponed | Refused | Moved
 
 
+def connections(size: int, timeout: float = REQUEST_TIMEOUT_SECONDS) -> HTTPXRequest:
+    """A pool of `size` connections to Telegram; every step of a request may take `timeout` seconds."""
+    return HTTPXRequest(
+        connection_pool_size=size,
+        connect_timeout=timeout,
+        read_timeout=timeout,
+        write_timeout=timeout,
+        pool_timeout=timeout,
+    )
+
+
+def seconds_asked(error: RetryAfter) -> float:
+    """The pause that Telegram asks for."""
+    asked = error.retry_after
+    return asked.total_seconds() if isinstance(asked, timedelta) else float(asked)
+
+
 class TelegramSender:
     """Sends over one connection pool. `base_url` is the server's, without `/bot`."""
 
     def __init__(self, token: str, *, base_url: str, timeout: float = REQUEST_TIMEOUT_SECONDS) -> None:
-        self._request = HTTPXRequest(
-            connection_pool_size=4,
-            connect_timeout=timeout,
-            read_timeout=timeout,
-            write_timeout=timeout,
-            pool_timeout=timeout,
-        )
+        self._request = connections(4, timeout)
         self._bot = Bot(token, base_url=f"{base_url}/bot", request=self._request, get_updates_request=self._request)
         self._timeout = timeout
         self._unreachable = 0
@@ -164,7 +175,7 @@ class TelegramSender:
         try:
             outcome = await self._edit_or_send(message, chat_id, edit, fallback, picture, quiet)
         except RetryAfter as error:
-            return _throttled(_seconds(error.retry_after), error)
+            return _throttled(seconds_asked(error), error)
         except ChatMigrated as error:
             return Moved(str(error.new_chat_id))
         except InvalidToken as error:
@@ -309,10 +320,6 @@ def _keyboard(message: Message) -> InlineKeyboardMarkup | None:
 def _throttled(seconds: float, error: TelegramError | TimeoutError) -> Postponed:
     # a little later than asked, and not all senders of the world at the same moment
     return Postponed("throttled", seconds + random.uniform(0.1, 0.5), str(error))
-
-
-def _seconds(value: float | timedelta) -> float:
-    return value.total_seconds() if isinstance(value, timedelta) else float(value)
 
 
 def _has(error: TelegramError, texts: tuple[str, ...]) -> bool:

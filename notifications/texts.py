@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
 from notifications.message import Chat, Entity, Message, Priority, Text, cut, cut_start, utf16_length
 from notifications.words import Mode, Words, quantity
 from trading.confidence import confidence_range
+from trading.periods import KST
 from trading.types import Analysis, Decision, Fill, Instrument, OrderIntent, OrderState, Placement, Side
-
-# Korea has had no daylight saving time since 1988, so no time zone data is needed.
-KST = timezone(timedelta(hours=9), "KST")
 
 Level = Literal["ERROR", "CRITICAL"]
 

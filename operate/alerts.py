@@ -8,6 +8,7 @@ from operate.texts import when
 from operate.view_words import view_words
 from settings import Settings
 from storage import dead_letters
+from storage.direct import DatabaseUnavailable
 
 
 async def show_dead_alerts(settings: Settings, limit: int, seen: bool) -> str:
@@ -16,7 +17,7 @@ async def show_dead_alerts(settings: Settings, limit: int, seen: bool) -> str:
         letters = await dead_letters.newest(settings.database_url, limit)
         if seen:
             await dead_letters.mark_seen(settings.database_url)
-    except dead_letters.DeadLettersUnavailable as error:
+    except DatabaseUnavailable as error:
         raise CannotAnswer(f"the dead letters cannot be read: {error}") from None
     told = view_words(settings.notify_language)
     lines = [

@@ -77,12 +77,12 @@ def operator() -> str:
 
 def state_line(told: ViewWords, row: TradingState) -> str:
     """One state, as it is shown."""
-    scope = " ".join(part for part in (row.market, row.symbol) if part) or told.everything
+    scope = scope_of(told, row.market, row.symbol)
     until = told.until.format(at=when(row.until)) if row.until else ""
     return told.state.format(scope=scope, state=told.states[row.state], until=until, reason=row.reason)
 
 
-def scope_of(told: OperateWords, market: str | None, symbol: str | None) -> str:
+def scope_of(told: OperateWords | ViewWords, market: str | None, symbol: str | None) -> str:
     """A scope as it is shown."""
     return " ".join(part for part in (market, symbol) if part) or told.everything
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -13,7 +12,7 @@ from operate.texts import in_brackets, when
 from operate.view_words import ViewWords, view_words
 from settings import MARKETS, Settings
 from storage import armings, recent, trades, trading_states
-from storage.redis import HEARTBEAT_KEY, RedisUnavailable, check_redis, open_redis
+from storage.redis import HEARTBEAT_KEY, RedisUnavailable, check_redis, open_redis, seconds_since
 
 
 async def show_status(settings: Settings) -> str:
@@ -51,9 +50,9 @@ async def _heartbeats(told: ViewWords, settings: Settings) -> list[str]:
     try:
         await check_redis(redis, settings.redis_url)
         for market in MARKETS:
-            beaten = await redis.get(HEARTBEAT_KEY.format(market=market))
-            age = told.ago.format(seconds=f"{time.time() - float(beaten):.0f}") if beaten else told.never
-            lines.append(told.heartbeat.format(market=market, age=age, waiting=await redis.llen(market)))
+            age = seconds_since(await redis.get(HEARTBEAT_KEY.format(market=market)))
+            sign = told.never if age is None else told.ago.format(seconds=f"{age:.0f}")
+            lines.append(told.heartbeat.format(market=market, age=sign, waiting=await redis.llen(market)))
     except RedisUnavailable as error:
         lines.append(str(error))
     finally:

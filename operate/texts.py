@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from zoneinfo import ZoneInfo
 
-KST = ZoneInfo("Asia/Seoul")
+from trading.periods import KST
+
+__all__ = ["KST", "money", "when"]
 
 
 def when(at: datetime) -> str:

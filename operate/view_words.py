@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from notifications import words as notified
 from notifications.words import Language, Mode
 from trading.state import State
 from trading.types import Decision, OrderState, Side
@@ -71,8 +72,8 @@ KO = ViewWords(
     unarmed="{market}: 실거래, 허용되지 않아 주문을 보내지 않음",
     unproven="주문 {order}: {seconds}초째 결과를 확인하지 못함",
     state="{scope} 거래 {state}{until}: {reason}",
-    states={State.ACTIVE: "정상", State.REDUCING: "매수 중지", State.HALTED: "전체 중지"},
-    everything="전체 시장",
+    states=notified.KO.risk.states,
+    everything=notified.KO.risk.everything,
     until=" ({at}까지)",
     active="거래 정상",
     heartbeat="{market}: 워커 신호 {age}, 대기 {waiting}건",
@@ -81,7 +82,7 @@ KO = ViewWords(
     run="실행 {at} {market}: {status}{reason}, 완료 {done}, 실패 {failed}, 대기 {pending}",
     runs={"opened": "준비", "published": "진행 중", "finished": "완료", "skipped": "건너뜀"},
     order="{at} {market} {symbol} {side} {filled}/{quantity}, 가격 {price} {currency}: {state}{reason}",
-    sides={Side.BUY: "매수", Side.SELL: "매도"},
+    sides=notified.KO.sides,
     order_states={
         OrderState.PLANNED: "예정",
         OrderState.SENDING: "전송 중",
@@ -101,7 +102,7 @@ KO = ViewWords(
     position="  {symbol}: {quantity}, 평균 단가 {average}, 평가 금액 {worth} ({profit} {currency})",
     no_accounts="아직 계좌가 없습니다. 첫 분석 때 열립니다",
     analysis="{market} {symbol}: {decision}, 신뢰도 {confidence}, 현재가 {price}, {model}, {at}",
-    decisions={Decision.BUY: "매수", Decision.HOLD: "관망", Decision.SELL: "매도"},
+    decisions=notified.KO.decisions,
     ranges={
         "appropriate_buy": "매수 적정 구간",
         "appropriate_sell": "매도 적정 구간",
@@ -137,7 +138,7 @@ EN = ViewWords(
     unarmed="{market}: live, not armed: no order is sent",
     unproven="order {order} is not proven for {seconds} s",
     state="trading of {scope} is {state}{until}: {reason}",
-    states={State.ACTIVE: "active", State.REDUCING: "reducing", State.HALTED: "halted"},
+    states=notified.EN.risk.states,
     everything="everything",
     until=" until {at}",
     active="trading is active",

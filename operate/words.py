@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from notifications import words as notified
 from notifications.words import Language
 from trading.state import State
 
@@ -67,8 +68,8 @@ class OperateWords:
 
 
 KO = OperateWords(
-    everything="전체 시장",
-    no_end="해제할 때까지",
+    everything=notified.KO.risk.everything,
+    no_end=notified.KO.risk.no_end,
     until="{at}까지",
     pnl_title="손익, 최근 {days}일 ({first} ~ {last} KST)",
     realised="실현 손익: {amount}{rate} (체결 {fills}건)",
@@ -78,7 +79,7 @@ KO = OperateWords(
     total="{currency} 합계: 실현 {realised}, 평가 {unrealised}",
     nothing_traded="거래와 보유 종목이 없습니다",
     no_locks="거래를 막는 것이 없습니다",
-    states={State.ACTIVE: "정상", State.REDUCING: "매수 중지", State.HALTED: "전체 중지"},
+    states=notified.KO.risk.states,
     breaker="{scope} 손실 한도 도달, 매수 중지 {until}: {reason}",
     written="{scope} {state} {until}: {reason} ({by}, {at})",
     unproven="{symbol} {side} 주문 {order}의 결과를 {age} 동안 확인하지 못해 신규 주문을 막고 있습니다",
@@ -129,7 +130,7 @@ EN = OperateWords(
     total="{currency} in all: realised {realised}, unrealised {unrealised}",
     nothing_traded="nothing was traded and nothing is held",
     no_locks="nothing keeps from trading",
-    states={State.ACTIVE: "active", State.REDUCING: "reducing", State.HALTED: "halted"},
+    states=notified.EN.risk.states,
     breaker="{scope}: loss limit reached, nothing is bought {until}: {reason}",
     written="{scope} is {state} {until}: {reason} ({by}, {at})",
     unproven="{symbol}: nothing new is sent while {side} order {order} is not proven, for {age}",

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from storage.direct import DatabaseUnavailable, connection
-
-DeadLettersUnavailable = DatabaseUnavailable
+from storage.direct import connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +27,7 @@ class DeadLetter:
 
 
 async def keep(database_url: str, letters: Sequence[DeadLetter]) -> None:
-    """Keep the letters; one that is kept already stays as it is. Raises `DeadLettersUnavailable`."""
+    """Keep the letters; one that is kept already stays as it is. Raises `DatabaseUnavailable`."""
     rows = [
         (
             letter.id, letter.died_at, letter.fingerprint, letter.kind, letter.payload, letter.attempts,
@@ -46,20 +44,20 @@ async def keep(database_url: str, letters: Sequence[DeadLetter]) -> None:
 
 
 async def unseen(database_url: str) -> int:
-    """How many nobody has seen yet. Raises `DeadLettersUnavailable`."""
+    """How many nobody has seen yet. Raises `DatabaseUnavailable`."""
     async with connection(database_url) as opened:
         return int(await opened.fetchval("SELECT count(*) FROM dead_letters WHERE seen_at IS NULL"))
 
 
 async def newest(database_url: str, limit: int) -> list[DeadLetter]:
-    """The last ones that were given up, newest first. Raises `DeadLettersUnavailable`."""
+    """The last ones that were given up, newest first. Raises `DatabaseUnavailable`."""
     async with connection(database_url) as opened:
         rows = await opened.fetch("SELECT * FROM dead_letters ORDER BY died_at DESC, id LIMIT $1", limit)
     return [DeadLetter(**dict(row)) for row in rows]
 
 
 async def mark_seen(database_url: str) -> int:
-    """Note that somebody has seen them all; returns how many were new. Raises `DeadLettersUnavailable`."""
+    """Note that somebody has seen them all; returns how many were new. Raises `DatabaseUnavailable`."""
     async with connection(database_url) as opened:
         rows = await opened.fetch("UPDATE dead_letters SET seen_at = now() WHERE seen_at IS NULL RETURNING id")
     return len(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -36,6 +37,11 @@ def open_redis(url: str) -> Redis:
     """An asyncio client with a pool of its own; connects at first use."""
     client: Redis = Redis.from_url(url, decode_responses=True, **TIMEOUTS)
     return client
+
+
+def seconds_since(sign: bytes | str | None) -> float | None:
+    """Seconds since a process gave this sign, never negative; None if it gave none."""
+    return None if sign is None else max(0.0, time.time() - float(sign))
 
 
 async def check_redis(client: Redis, url: str) -> None:

@@ -89,17 +89,19 @@ async def place(desk: Desk, intent: OrderIntent, quote: Quote, *, origin: Origin
 
 async def write_down(desk: Desk, order: JournalOrder, error: VenueError) -> None:
     """Move an order that could not be placed to what the error proves of it."""
-
-    async def move(old: OrderState, new: OrderState) -> None:
-        await journal.set_state(desk.runtime.engine, order.id, new, expected=old, reason=str(error))
-        count_state(order.intent, new)
-
+    reason = str(error)
     if isinstance(error, Throttled):
-        await move(OrderState.SENDING, OrderState.THROTTLED)
+        await move(desk, order, OrderState.SENDING, OrderState.THROTTLED, reason)
         return
-    await move(OrderState.SENDING, OrderState.UNKNOWN)
+    await move(desk, order, OrderState.SENDING, OrderState.UNKNOWN, reason)
     if isinstance(error, NOT_CREATED):
-        await move(OrderState.UNKNOWN, OrderState.NOT_CREATED)
+        await move(desk, order, OrderState.UNKNOWN, OrderState.NOT_CREATED, reason)
+
+
+async def move(desk: Desk, order: JournalOrder, old: OrderState, new: OrderState, reason: str | None = None) -> None:
+    """Write down that an order which was sent is in another state now, and count it, unless it stood elsewhere."""
+    if await journal.set_state(desk.runtime.engine, order.id, new, expected=old, reason=reason):
+        _count_state(order.intent, new)
 
 
 async def record(desk: Desk, order: JournalOrder, placement: Placement) -> JournalOrder:
@@ -108,11 +110,11 @@ async def record(desk: Desk, order: JournalOrder, placement: Placement) -> Journ
     known = {fill.trade_id for fill in order.fills}
     count_fills(after.intent, [fill for fill in after.fills if fill.trade_id not in known])
     if after.state is not order.state:
-        count_state(after.intent, after.state)
+        _count_state(after.intent, after.state)
     return after
 
 
-def count_state(intent: OrderIntent, state: OrderState) -> None:
+def _count_state(intent: OrderIntent, state: OrderState) -> None:
     """One more order that came into `state`."""
     instruments.orders.add(1, {"market": intent.market, "side": intent.side, "state": state})
 

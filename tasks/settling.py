@@ -10,7 +10,7 @@ from uuid import UUID
 
 from storage import orders as journal
 from storage.journal import JournalOrder
-from tasks.placing import Desk, count_state, record, tell
+from tasks.placing import Desk, move, record, tell
 from trading.orders import RESTING, UNPROVEN
 from trading.types import OrderState, Side
 from workers.errors import Ambiguous, Unproven
@@ -45,8 +45,7 @@ async def settle(desk: Desk, order: JournalOrder) -> JournalOrder:
     """
     engine = desk.runtime.engine
     if order.state is OrderState.SENDING:
-        await journal.set_state(engine, order.id, OrderState.UNKNOWN, expected=OrderState.SENDING)
-        count_state(order.intent, OrderState.UNKNOWN)
+        await move(desk, order, OrderState.SENDING, OrderState.UNKNOWN)
         order = await journal.get(engine, order.id)
     try:
         placement = await desk.broker.find(order.intent.client_order_id, order.venue_order_id)
@@ -59,14 +58,8 @@ async def settle(desk: Desk, order: JournalOrder) -> JournalOrder:
         return after
     missed = await journal.missed(engine, order)
     if missed.looks >= desk.broker.absence.looks and missed.seconds >= desk.broker.absence.seconds:
-        await journal.set_state(
-            engine,
-            order.id,
-            OrderState.NOT_CREATED,
-            expected=OrderState.UNKNOWN,
-            reason=f"the venue had no order of this id in {missed.looks} looks over {missed.seconds:.0f} s",
-        )
-        count_state(order.intent, OrderState.NOT_CREATED)
+        reason = f"the venue had no order of this id in {missed.looks} looks over {missed.seconds:.0f} s"
+        await move(desk, order, OrderState.UNKNOWN, OrderState.NOT_CREATED, reason)
         # that it was sent and not proven was told, so this is too
         await tell(desk, after := await journal.get(engine, order.id))
         return after

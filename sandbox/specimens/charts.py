@@ -8,9 +8,9 @@ from datetime import timedelta
 from decimal import Decimal as D
 
 from charts import equity, price
-from charts.price import KST
 from sandbox.simulated import simulated_book
 from sandbox.specimens.figures import BTC_PRICE, NOW
+from trading.periods import KST
 from trading.types import Candle, PriceRange, Side
 
 SEED = 7
