@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -13,10 +14,17 @@ from opentelemetry.metrics import NoOpMeterProvider
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Scope
 
 from api.auth import Tokens
+from api.desk import paths
+from api.desk.entrance import fault_page
+from api.desk.overview import Profits
+from api.desk.page import environment
+from api.desk.routes import desk_routes
+from api.desk.sessions import Sessions
 from api.edge import Edge, Report, Templates
-from api.errors import ErrorReply, of_http, of_validation, response
+from api.errors import ApiError, ErrorReply, of_http, of_validation, response
 from api.gate import OPEN_PATHS, Gate
 from api.rate import RateLimit
 from api.resources import Resources
@@ -60,18 +68,21 @@ def create_app(resources: Resources, tokens: Tokens, report: Report) -> FastAPI:
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
-    app.state.resources = resources
+    app.state.resources, app.state.tokens = resources, tokens
+    app.state.sessions, app.state.profits = Sessions(tokens, resources.redis), Profits()
+    app.state.pages = environment(resources.settings)
     app.include_router(health.router)
     for router in _GUARDED:
         app.include_router(router, dependencies=[Security(_TOKEN)], responses=_FAULTS)
+    app.router.routes.extend(desk_routes())
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     templates = Templates(routes_of(app), {route.path for route in analyses.router.routes if isinstance(route, Route)})
     templates.start_counting()
     rate = RateLimit(resources.redis, resources.settings.api_requests_per_minute)
     # the one that is added last is the outermost
-    app.add_middleware(Gate, tokens=tokens, rate=rate)
-    app.add_middleware(Edge, templates=templates, report=report)
+    app.add_middleware(Gate, tokens=tokens, sessions=app.state.sessions, rate=rate)
+    app.add_middleware(Edge, templates=templates, report=report, answer=partial(_answer, app))
     # the catalogue has the HTTP metrics; the instrumentation's own would be the same under other names
     FastAPIInstrumentor.instrument_app(
         app,
@@ -92,9 +103,17 @@ def routes_of(app: FastAPI) -> list[Route]:
     ]
 
 
+def _answer(app: FastAPI, connection: Scope, error: ApiError, request_id: str) -> Response:
+    """An error as whoever asked can read it: the desk's browser as a page, everybody else as JSON."""
+    if not paths.belongs(connection["path"]):
+        return response(error, request_id)
+    # what fails before the router has not met the application yet
+    return fault_page({**connection, "app": app}, error, request_id)
+
+
 def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return response(of_http(error), request.state.request_id)
+    return _answer(request.app, request.scope, of_http(error), request.state.request_id)
 
 
 def _validation_error(request: Request, error: Exception) -> Response:

@@ -23,7 +23,7 @@ class Scope(StrEnum):
 
 
 NOTHING: frozenset[Scope] = frozenset()
-_INCLUDED = {Scope.READ: frozenset({Scope.READ}), Scope.OPERATE: frozenset(Scope)}
+INCLUDED = {Scope.READ: frozenset({Scope.READ}), Scope.OPERATE: frozenset(Scope)}
 
 
 class BadToken(Exception):
@@ -46,7 +46,7 @@ class Tokens:
         found = NOTHING
         for scope, digest in self.digests:
             if hmac.compare_digest(given, digest):
-                found |= _INCLUDED[scope]
+                found |= INCLUDED[scope]
         return found if scheme.lower() == b"bearer" else NOTHING
 
     def closed(self) -> list[str]:

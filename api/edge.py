@@ -14,10 +14,11 @@ from fastapi.routing import APIRoute
 from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import ApiError, judge, response
+from api.errors import ApiError, judge
 from telemetry.instruments import (
     analysis_api_duration,
     analysis_api_requests,
@@ -40,6 +41,9 @@ _PAGING = frozenset({"limit", "offset"})
 
 Report = Callable[[Exception, str], None]
 """Tells the operator of an error; the text says where it happened."""
+
+Answer = Callable[[Scope, ApiError, str], Response]
+"""The answer that an error is to whoever asked, with the id of the request."""
 
 
 class Templates:
@@ -77,10 +81,11 @@ class Templates:
 class Edge:
     """The ASGI middleware around all others. `report` may block for a moment."""
 
-    def __init__(self, app: ASGIApp, *, templates: Templates, report: Report) -> None:
+    def __init__(self, app: ASGIApp, *, templates: Templates, report: Report, answer: Answer) -> None:
         self._app = app
         self._templates = templates
         self._report = report
+        self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -108,7 +113,7 @@ class Edge:
             if verdict.status >= 500:
                 await self._failed(error, verdict, scope["method"], route, request_id)
             if not status:
-                await response(verdict, request_id)(scope, receive, answer)
+                await self._answer(scope, verdict, request_id)(scope, receive, answer)
         finally:
             self._count(scope, route, status or 500, time.perf_counter() - began, request_id)
 

@@ -1,6 +1,7 @@
 """What every request passes before anything of it is read: its rate, its token, the size of its body.
 
-Closed by default: a path that is not listed as open needs a token, also one that does not exist.
+Closed by default: a path that is not listed as open needs a token, also one that does not exist. At the desk's paths a
+session stands for the token.
 """
 
 from __future__ import annotations
@@ -8,10 +9,13 @@ from __future__ import annotations
 import asyncio
 
 from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Connection
 
 from api.auth import NOTHING, Scope, Tokens
+from api.desk import paths
+from api.desk.sessions import Session, Sessions, cookie_of
 from api.errors import ApiError
 from api.rate import RateLimit
 
@@ -24,9 +28,10 @@ BODY_SECONDS = 10.0
 class Gate:
     """The ASGI middleware in front of the routes. Raises `ApiError`, which the edge around it renders."""
 
-    def __init__(self, app: ASGIApp, *, tokens: Tokens, rate: RateLimit) -> None:
+    def __init__(self, app: ASGIApp, *, tokens: Tokens, sessions: Sessions, rate: RateLimit) -> None:
         self._app = app
         self._tokens = tokens
+        self._sessions = sessions
         self._rate = rate
 
     async def __call__(self, connection: Connection, receive: Receive, send: Send) -> None:
@@ -36,21 +41,36 @@ class Gate:
         headers = Headers(scope=connection)
         authorization = headers.get("authorization", "")
         granted = self._tokens.granted(authorization.encode("latin-1"))
-        connection["state"]["granted"] = granted
+        session = await self._session(connection, headers)
+        if session is not None:
+            granted |= session.granted
+        connection["state"] |= {"granted": granted, "session": session}
         is_open = connection["path"] in OPEN_PATHS and connection["method"] in READING
         if authorization or not is_open:
             # an open path, too, must not be where tokens are guessed
-            await self._count(connection, granted)
-        if not is_open:
-            _check(connection["method"], granted, given=bool(authorization))
+            await self._count(connection, granted, session)
+        if not is_open and connection["path"] not in paths.OPEN:
+            reads = connection["method"] in READING or connection["path"] in paths.FOR_READERS
+            _check(granted, reads=reads, given=bool(authorization))
         body = await _body(headers, receive)
         await self._app(connection, _replayed(body, receive), send)
 
-    async def _count(self, connection: Connection, granted: frozenset[Scope]) -> None:
-        """Raises `ApiError` once the token, or without one the address, has asked too often."""
+    async def _session(self, connection: Connection, headers: Headers) -> Session | None:
+        """The session of a browser at the desk."""
+        if not paths.belongs(connection["path"]) or connection["path"] in paths.OPEN:
+            # where the token is asked for, each attempt counts for its address
+            return None
+        cookie = cookie_of(cookie_parser(headers.get("cookie", "")), secure=connection["scheme"] == "https")
+        session = self._sessions.read(cookie) if cookie else None
+        return None if session is None or await self._sessions.ended(session) else session
+
+    async def _count(self, connection: Connection, granted: frozenset[Scope], session: Session | None) -> None:
+        """Raises `ApiError` once the session or the token, or without one the address, has asked too often."""
         client = connection.get("client")
         token = "operate" if Scope.OPERATE in granted else "read"
         who = f"token:{token}" if granted else f"ip:{client[0] if client else 'unknown'}"
+        if session is not None:
+            who = f"session:{session.name}"
         if seconds := await self._rate.take(who):
             raise ApiError(
                 429,
@@ -61,8 +81,8 @@ class Gate:
             )
 
 
-def _check(method: str, granted: frozenset[Scope], *, given: bool) -> None:
-    """Raises `ApiError` unless the token is enough for the method."""
+def _check(granted: frozenset[Scope], *, reads: bool, given: bool) -> None:
+    """Raises `ApiError` unless the token is enough."""
     if not granted:
         raise ApiError(
             401,
@@ -71,7 +91,7 @@ def _check(method: str, granted: frozenset[Scope], *, given: bool) -> None:
             "send Authorization: Bearer with API_READ_TOKEN or API_OPERATE_TOKEN; an unset one opens nothing",
             headers={"WWW-Authenticate": 'Bearer realm="autotrader"'},
         )
-    if method not in READING and Scope.OPERATE not in granted:
+    if not reads and Scope.OPERATE not in granted:
         raise ApiError(
             403,
             "not_allowed",

@@ -24,10 +24,13 @@ ALERT_WAITS_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Whether one part works; `says` is for whoever may read."""
+    """Whether one part works; `says` is for whoever may read. `age` is how many seconds ago it gave a sign, where it
+    gives signs, and `command` what starts it."""
 
     ready: bool
     says: str
+    age: float | None = None
+    command: str = ""
 
 
 Probe = Callable[[], Awaitable[Check]]
@@ -83,10 +86,11 @@ class Readiness:
         async def look() -> Check:
             age = seconds_since(await self._redis.get(key))
             if age is None:
-                return Check(False, f"gave no sign in the last day; start it: {command}")
+                return Check(False, f"gave no sign in the last day; start it: {command}", None, command)
             if age > patience:
-                return Check(False, f"gave its last sign {age:.0f} s ago, {patience:g} s are allowed: {command}")
-            return Check(True, f"gave its last sign {age:.0f} s ago")
+                says = f"gave its last sign {age:.0f} s ago, {patience:g} s are allowed: {command}"
+                return Check(False, says, age, command)
+            return Check(True, f"gave its last sign {age:.0f} s ago", age, command)
 
         return look
 
@@ -98,8 +102,8 @@ class Readiness:
         state = await self._ledger.state()
         if state.oldest_age > ALERT_WAITS_SECONDS:
             waits = f"an alert waits for {state.oldest_age:.0f} s"
-            return Check(False, f"{waits} though it runs; does Telegram answer? autotrader doctor")
-        return Check(True, f"{sign.says}; {state.depth} alerts wait")
+            return Check(False, f"{waits} though it runs; does Telegram answer? autotrader doctor", sign.age)
+        return Check(True, f"{sign.says}; {state.depth} alerts wait", sign.age)
 
 
 async def _ask(probe: Probe) -> Check:

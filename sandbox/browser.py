@@ -39,15 +39,19 @@ class Page:
         """Send a command and return its result. Raises `BrowserError`."""
         return await _call(self._socket, next(self._ids), method, params, self._session)
 
-    async def open(self, url: str, *, width: int, login: str = "") -> None:
-        """Go to `url`, as `login` (user:password) if there is one; the address bar never sees it."""
+    async def open(self, url: str, *, width: int, login: str = "", phone: bool = False) -> None:
+        """Go to `url`, as `login` (user:password) if there is one; the address bar never sees it. A phone has two
+        pixels for each point."""
         await self.send(
-            "Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=800,
+            deviceScaleFactor=2 if phone else 1,
+            mobile=phone,
         )
-        if login:
-            await self.send("Network.enable")
-            authorization = "Basic " + base64.b64encode(login.encode()).decode()
-            await self.send("Network.setExtraHTTPHeaders", headers={"Authorization": authorization})
+        authorization = {"Authorization": "Basic " + base64.b64encode(login.encode()).decode()} if login else {}
+        await self.send("Network.enable")
+        await self.send("Network.setExtraHTTPHeaders", headers=authorization)
         await self.send("Page.navigate", url=url)
 
     async def wait_for(self, condition: str) -> None:

@@ -21,6 +21,8 @@ from PIL import Image
 
 from sandbox.browser import BrowserError, Page, browser
 from sandbox.client import SandboxError
+from sandbox.desk_shots import SHOTS, sign_in
+from sandbox.desk_shots import take as take_desk
 from sandbox.feeds import FeedError
 from sandbox.local import LocalServerError
 from sandbox.processes import ProcessFailed, ProcessGroup
@@ -37,6 +39,8 @@ HIGHEST_CHAT = 3_000
 # pages of text and two charts need no more
 COLOURS = 256
 WORK_SECONDS = 120.0
+# what the accounts were worth is noted with each sweep
+CURVE_SECONDS = 150.0
 SEED = 7
 
 ANALYSIS = "tasks.analysis.analyze_and_trade"
@@ -160,15 +164,20 @@ async def messages() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Take all pictures; 1 with one line if that fails."""
     parser = argparse.ArgumentParser(prog="python -m sandbox.screenshots", description=__doc__)
-    parser.add_argument("--messages", action="store_true", help="only the one of the messages, which needs no workers")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--messages", action="store_true", help="only the ones of the messages, which need no workers")
+    only.add_argument("--desk", action="store_true", help="only the ones of the operator's desk")
     options = parser.parse_args(arguments)
     try:
-        asyncio.run(messages())
+        if not options.desk:
+            asyncio.run(messages())
         if options.messages:
             return 0
-        with Stack(Options(feed="simulated", seed=SEED, fail=(FAILING,)), _tell) as stack:
-            planned = shots(stack, finished(stack))
-            keep(planned, asyncio.run(_take_all(stack, planned)))
+        # often enough for a curve of the accounts while somebody waits
+        often = {f"{market.upper()}_SWEEP_MINUTES": "1" for market in MARKETS}
+        with Stack(Options(feed="simulated", seed=SEED, fail=(FAILING,), env=often), _tell) as stack:
+            tasks = finished(stack)
+            asyncio.run(_take_all(stack, [] if options.desk else shots(stack, tasks)))
     except (
         BrowserError,
         NotArrived,
@@ -184,9 +193,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-async def _take_all(stack: Stack, planned: Sequence[Shot]) -> list[bytes]:
+async def _take_all(stack: Stack, planned: Sequence[Shot]) -> None:
     async with browser(stack.group, stack.scratch / "chromium") as page:
-        return [await take(page, shot) for shot in planned]
+        keep(planned, [await take(page, shot) for shot in planned])
+        await asyncio.sleep(CURVE_SECONDS)
+        stack.group.check()
+        await sign_in(page, stack)
+        for shot in SHOTS:
+            keep([Shot(shot.name, shot.path, shot.shows)], [await take_desk(page, stack, shot)])
 
 
 def keep(planned: Sequence[Shot], pictures: Sequence[bytes]) -> None:

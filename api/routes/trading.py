@@ -48,6 +48,14 @@ class Halt(Scope):
     hours: Annotated[float, Field(ge=SHORTEST_HALT_HOURS, le=LONGEST_HALT_HOURS, allow_inf_nan=False)] | None = None
     reduce: bool = False
 
+    @property
+    def state(self) -> State:
+        return State.REDUCING if self.reduce else State.HALTED
+
+    def until(self) -> datetime | None:
+        """When it ends, counted from now."""
+        return datetime.now(UTC) + timedelta(hours=self.hours) if self.hours else None
+
 
 class Resume(Scope):
     reason: Annotated[Line, Field(min_length=1, max_length=300)] = "resumed by the operator"
@@ -68,24 +76,23 @@ async def read_state(using: Using) -> TradingStates:
 @router.post("/api/halt")
 async def halt(asked: Halt, using: Using) -> Changed:
     """Stop ordering in a scope, as `autotrader halt` does. Analyses go on."""
-    until = datetime.now(UTC) + timedelta(hours=asked.hours) if asked.hours else None
-    state = State.REDUCING if asked.reduce else State.HALTED
-    return await _put(using, asked, state, asked.reason, until)
+    return await change(using, asked, asked.state, asked.reason, asked.until(), BY)
 
 
 @router.post("/api/resume")
 async def resume(asked: Resume, using: Using) -> Changed:
     """Take a halt of the same scope back; one of a wider or a narrower scope still holds."""
-    return await _put(using, asked, State.ACTIVE, asked.reason, None)
+    return await change(using, asked, State.ACTIVE, asked.reason, None, BY)
 
 
-async def _put(using: Resources, scope: Scope, state: State, reason: str, until: datetime | None) -> Changed:
+async def change(using: Resources, scope: Scope, state: State, reason: str, until: datetime | None, by: str) -> Changed:
+    """Put a scope into a state, and tell it; `by` says who did. Raises `ApiError` for a symbol there is not."""
     symbol = scope.symbol
     if scope.market is not None and symbol is not None:
         symbol = await using.symbols.find_to_halt(scope.market, symbol)
     # the reason is kept, logged and told as it is
     row = TradingState(state, redact(reason, secret_values(using.settings)), until, scope.market, symbol)
-    await change_trading_state(using.engine, using.notifier, row, BY)
+    await change_trading_state(using.engine, using.notifier, row, by)
     return Changed(changed=StateRow.of(row), in_force=await _in_force(using, datetime.now(UTC)))
 
 
