@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
+from typing import Annotated
 
+from trading.declared import Setting, check, convert
 from trading.periods import DAY, WEEK, kst_day, kst_week, starts
 from trading.state import State, TradingState
-from trading.strategy import BadStrategy, convert, profile_of
+from trading.strategy import profile_of
+
+_FRACTION = ": it is a fraction, 0.10 for ten percent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +41,15 @@ class Flow:
 class LossLimits:
     """Fractions of the equity, 0.10 for ten percent; None for no limit. Raises `BadStrategy`."""
 
-    daily_loss: Decimal | None = Decimal("0.10")
-    weekly_loss: Decimal | None = Decimal("0.15")
+    daily_loss: Annotated[
+        Decimal | None, Setting(what="of the equity, in a KST day; then buys stop", above=0, below=1, hint=_FRACTION)
+    ] = Decimal("0.10")
+    weekly_loss: Annotated[
+        Decimal | None, Setting(what="of the equity, in a KST week; then buys stop", above=0, below=1, hint=_FRACTION)
+    ] = Decimal("0.15")
 
     def __post_init__(self) -> None:
-        for name in ("daily_loss", "weekly_loss"):
-            value = getattr(self, name)
-            if value is not None and not (value.is_finite() and 0 < value < 1):
-                raise BadStrategy(f"{name} is {value}: must be between 0 and 1, 0.10 for ten percent")
+        check(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,4 @@
-"""What speaks against buying anything now: a falling bitcoin, a flash crash, a rise that loses its strength.
-
-The replaced system asked for these three; its own thresholds are not recorded, the ones below are chosen here.
-"""
+"""What speaks against buying anything now: a falling bitcoin, a flash crash, a rise that loses its strength."""
 
 from __future__ import annotations
 
@@ -12,20 +9,18 @@ import numpy as np
 
 from trading.candles import closes
 from trading.ta import talib
+from trading.thresholds import Thresholds
 from trading.types import Candle
-
-# bitcoin moves 5 % in a day about once a month, and other coins fall with it and further
-FALL_IN_A_DAY = 0.05
-FALL_IN_A_WEEK = 0.15
 
 # the last hour's close against the highest one of the hours before it
 CRASH_HOURS = 4
-CRASH_FALL = 0.08
 
 RSI_PERIOD = 14
 # two tops are compared: the highest close of the last ten days, and of the twenty days before them
 RECENT_DAYS = 10
 EARLIER_DAYS = 20
+
+_USUAL = Thresholds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,33 +32,40 @@ class MarketRisk:
     bearish_divergence: bool | None
 
 
-def assess(daily: Sequence[Candle], hourly: Sequence[Candle], reference: Sequence[Candle] | None) -> MarketRisk:
+def assess(
+    daily: Sequence[Candle],
+    hourly: Sequence[Candle],
+    reference: Sequence[Candle] | None,
+    thresholds: Thresholds | None = None,
+) -> MarketRisk:
     """The risk of buying a symbol, from its daily and hourly candles and the daily ones of bitcoin.
 
     `reference` is None where bitcoin says nothing about the symbol, as for stocks. A market without hourly candles
     is judged by its last day. Candles are checked ones, oldest first.
     """
+    limits = thresholds or _USUAL
     return MarketRisk(
-        reference_falling=False if reference is None else falling(reference),
-        flash_crash=flash_crash(hourly) if hourly else flash_crash(daily[-2:], bars=1),
+        reference_falling=False if reference is None else falling(reference, limits),
+        flash_crash=flash_crash(hourly, limits) if hourly else flash_crash(daily[-2:], limits, bars=1),
         bearish_divergence=bearish_divergence(daily),
     )
 
 
-def falling(daily: Sequence[Candle]) -> bool | None:
-    """Whether the last close is 5 % below the one before it or 15 % below that of a week ago."""
+def falling(daily: Sequence[Candle], thresholds: Thresholds = _USUAL) -> bool | None:
+    """Whether the last close is 5 % below the one before it or 15 % below that of a week ago, by default."""
     if len(daily) < 8:
         return None
     close = closes(daily[-8:])
-    return bool(close[-1] <= close[-2] * (1 - FALL_IN_A_DAY) or close[-1] <= close[0] * (1 - FALL_IN_A_WEEK))
+    day, week = thresholds.reference_day_fall, thresholds.reference_week_fall
+    return bool(close[-1] <= close[-2] * (1 - day) or close[-1] <= close[0] * (1 - week))
 
 
-def flash_crash(candles: Sequence[Candle], bars: int = CRASH_HOURS) -> bool | None:
-    """Whether the last close is 8 % below the highest of the `bars` closes before it."""
+def flash_crash(candles: Sequence[Candle], thresholds: Thresholds = _USUAL, *, bars: int = CRASH_HOURS) -> bool | None:
+    """Whether the last close is 8 % (by default) below the highest of the `bars` closes before it."""
     if len(candles) < bars + 1:
         return None
     close = closes(candles[-bars - 1 :])
-    return bool(close[-1] <= close[:-1].max() * (1 - CRASH_FALL))
+    return bool(close[-1] <= close[:-1].max() * (1 - thresholds.crash_fall))
 
 
 def bearish_divergence(daily: Sequence[Candle]) -> bool | None:
