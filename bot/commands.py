@@ -14,6 +14,8 @@ LONGEST_PAUSE = timedelta(days=30)
 LONGEST_MUTE = timedelta(days=7)
 
 UNKNOWN = "unknown"
+# A command with its argument in one word, which Telegram makes a link of.
+_LINK = re.compile(r"(why)_([0-9a-f]{32})")
 _SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-]{0,19}")
 
 
@@ -69,7 +71,7 @@ def label(name: str) -> str:
 def split(text: str, username: str) -> tuple[str, str] | None:
     """The name and the arguments of `/name arguments`, or None if it is no command or one for another bot.
 
-    In groups a command may be addressed: `/status@some_bot`.
+    In groups a command may be addressed: `/status@some_bot`. A link that messages hold, `/why_<id>`, is `/why <id>`.
     """
     head, _, rest = sendable(text).strip().partition(" ")
     if "\n" in head:
@@ -78,6 +80,8 @@ def split(text: str, username: str) -> tuple[str, str] | None:
     if not head.startswith("/") or not name or (at and addressee.lower() != username.lower()):
         return None
     name = name.lower()
+    if link := _LINK.fullmatch(name):
+        name, rest = link[1], f"{link[2]} {rest}"
     return ALIASES.get(name, name), " ".join(rest.split())
 
 

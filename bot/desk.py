@@ -18,12 +18,12 @@ from redis import RedisError
 from bot.actions import Action, read_action
 from bot.answers import Answer, Answers
 from bot.commands import COMMANDS, BadUsage, label, split
+from bot.edge import Edge
 from bot.gate import Gate
 from bot.incoming import Incoming
 from bot.line import Line
 from bot.words import BotWords
 from notifications.message import cut, sendable
-from notifications.reporter import ErrorReporter
 from storage import bot_commands
 from storage.bot_commands import BotCommand
 from storage.direct import DatabaseUnavailable
@@ -59,7 +59,7 @@ class Desk:
         answers: Answers,
         line: Line,
         gate: Gate,
-        reporter: ErrorReporter,
+        edge: Edge,
         words: BotWords,
         secrets: Iterable[str],
     ) -> None:
@@ -67,14 +67,13 @@ class Desk:
         self._answers = answers
         self._line = line
         self._gate = gate
-        self._reporter = reporter
+        self._edge = edge
         self._words = words
         self._secrets = tuple(secrets)
         self._changes = asyncio.Lock()
         # results of tasks are waited for by one thread at a time
         self._slow = asyncio.Lock()
         self._reads = asyncio.Semaphore(READS_AT_A_TIME)
-        self._tasks: set[asyncio.Task[Any]] = set()
         # the updates that wait for the database, and those under way
         self._held: set[int] = set()
         self._begun: set[int] = set()
@@ -128,12 +127,7 @@ class Desk:
 
     async def close(self) -> None:
         """Give what is being done a moment to end, and settle the rest as failed."""
-        for cancel in (False, True):
-            if cancel:
-                for task in self._tasks:
-                    task.cancel()
-            if self._tasks:
-                await asyncio.wait(self._tasks, timeout=GRACE_SECONDS)
+        await self._edge.settle(GRACE_SECONDS)
 
     def _read(self, incoming: Incoming) -> Action | None:
         if incoming.press_id:
@@ -205,7 +199,7 @@ class Desk:
                 return self._failed(command, str(error))
             # the edge: one command that fails is answered and told, and the next one is done
             log.exception("/%s of %s failed", command, incoming.by)
-            await asyncio.to_thread(self._reporter.report, error, task=f"bot/{command}")
+            await self._edge.tell(error, task=f"bot/{command}")
             first = next(iter(str(error).splitlines()), "")
             return self._failed(command, f"{type(error).__name__}: {first}" if first else type(error).__name__)
 
@@ -264,9 +258,7 @@ class Desk:
                 return
 
     def _start(self, work: Coroutine[Any, Any, object]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._edge.start(work, "an answer of the bot")
 
 
 def _row(incoming: Incoming, action: Action) -> BotCommand:

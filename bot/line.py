@@ -13,13 +13,14 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from redis import RedisError
-from telegram import Bot, BotCommand, InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions, Update
+from telegram import Bot, BotCommand, LinkPreviewOptions, Update
 from telegram.error import BadRequest, Forbidden, InvalidToken, RetryAfter, TelegramError
 
+from bot.edge import Edge
 from notifications.ledger import Ledger
 from notifications.message import TELEGRAM_LIMIT, Button, cut, sendable
 from notifications.pace import Bucket, Pace
-from notifications.sender import DEFAULT_RETRY_AFTER, connections, seconds_asked
+from notifications.sender import DEFAULT_RETRY_AFTER, connections, keyboard, seconds_asked
 from telemetry.redaction import redact
 
 log = logging.getLogger(__name__)
@@ -35,10 +36,11 @@ _NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
 class Line:
     """One bot over two connection pools: a long poll must not keep an answer waiting. `username` is the bot's own."""
 
-    def __init__(self, token: str, *, base_url: str, ledger: Ledger, secrets: Iterable[str]) -> None:
+    def __init__(self, token: str, *, base_url: str, ledger: Ledger, edge: Edge, secrets: Iterable[str]) -> None:
         answering, polling = self._requests = connections(4), connections(1)
         self._bot = Bot(token, base_url=f"{base_url}/bot", request=answering, get_updates_request=polling)
         self._ledger = ledger
+        self._edge = edge
         self._secrets = tuple(secrets)
         pace = Pace()
         self._buckets: dict[int, Bucket] = defaultdict(lambda: Bucket(pace.per_chat, pace.burst))
@@ -63,16 +65,16 @@ class Line:
             found = await self._bot.get_updates(offset, timeout=seconds, allowed_updates=KINDS_OF_UPDATES)
         except TelegramError:
             raise
-        except Exception:
-            # the edge: an update that the library cannot read must not be fetched for ever
+        except Exception as error:
+            # an update that the library cannot read must not be fetched for ever
             log.exception("an update of Telegram cannot be read and is left out")
+            await self._edge.tell(error)
             return [], await self._after_unreadable(offset)
         return list(found), found[-1].update_id + 1 if found else offset
 
     async def say(self, chat_id: int, text: str, buttons: tuple[tuple[Button, ...], ...] = ()) -> bool:
         """Send a text, cut to what Telegram takes; whether it arrived. Never raises for what Telegram does."""
         clean = cut(sendable(redact(text, self._secrets)), TELEGRAM_LIMIT) or "-"
-        rows = [[InlineKeyboardButton(one.label, callback_data=one.action) for one in row] for row in buttons]
         bucket = self._buckets[chat_id]
 
         async def send() -> None:
@@ -80,7 +82,7 @@ class Line:
                 chat_id,
                 clean,
                 link_preview_options=_NO_PREVIEW,
-                reply_markup=InlineKeyboardMarkup(rows) if rows else None,
+                reply_markup=keyboard(buttons),
             )
 
         await asyncio.sleep(bucket.wait())

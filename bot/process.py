@@ -10,6 +10,7 @@ import random
 from datetime import UTC, datetime, timedelta
 
 from redis import ConnectionError as RedisConnectionError
+from redis import RedisError
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -19,11 +20,14 @@ from telegram.error import Conflict, InvalidToken, RetryAfter, TelegramError
 from bot.answers import Answers
 from bot.commands import COMMANDS, UNKNOWN
 from bot.desk import Desk
+from bot.edge import Edge
 from bot.gate import Gate
 from bot.incoming import read
 from bot.line import Line
 from bot.turn import Turn
 from bot.words import bot_words
+from notifications.heard import HeardChats
+from notifications.heard import read as read_heard
 from notifications.lanes import sleep
 from notifications.ledger import Ledger
 from notifications.reporter import ErrorReporter
@@ -42,6 +46,10 @@ HELD_SECONDS = 2.0
 # A command takes three minutes at most.
 INTERRUPTED = timedelta(minutes=5)
 INTERRUPTED_LOOK_SECONDS = 60.0
+# Over the time of a poll, for its answer to come and to be worked on.
+LISTENING_SECONDS = 15.0
+
+REDIS_ERRORS = (RedisError, OSError, TimeoutError)
 
 
 async def run_bot(settings: Settings, *, stop: asyncio.Event, poll_seconds: int = POLL_SECONDS) -> None:
@@ -82,12 +90,16 @@ class _Bot:
         ledger = Ledger(self._redis)
         words = bot_words(settings.notify_language)
         self._menus = {"": words.menu, **{language: bot_words(language).menu for language in ("ko", "en")}}
-        self._line = Line(token, base_url=settings.telegram_base_url, ledger=ledger, secrets=self._secrets)
         self._turn = Turn(self._redis)
+        self._heard = HeardChats(self._redis, token)
         self._reporter = ErrorReporter(settings)
+        self._edge = Edge(self._reporter)
+        self._line = Line(
+            token, base_url=settings.telegram_base_url, ledger=ledger, edge=self._edge, secrets=self._secrets
+        )
         gate = Gate(settings.telegram_allowed_users, (settings.telegram_chat_id, settings.error_chat_id), ledger)
         answers = Answers(settings, self._redis)
-        self._desk = Desk(settings.database_url, answers, self._line, gate, self._reporter, words, self._secrets)
+        self._desk = Desk(settings.database_url, answers, self._line, gate, self._edge, words, self._secrets)
         self._offset = 0
         self._trouble = ""
         self._failures = 0
@@ -108,6 +120,9 @@ class _Bot:
     async def close(self) -> None:
         """Settle what is under way, and close the connections."""
         await self._desk.close()
+        if self._turn.held.is_set():
+            with contextlib.suppress(*REDIS_ERRORS):
+                await self._heard.leave()
         await self._turn.release()
         self._reporter.close()
         await self._line.close()
@@ -118,6 +133,7 @@ class _Bot:
         try:
             if not self._line.username:
                 await self._line.introduce(self._menus)
+            await self._say_that_it_listens()
             fetch = asyncio.ensure_future(self._line.updates(self._offset, self._poll_seconds))
             if not await self._until(fetch):
                 return 0.0
@@ -133,27 +149,49 @@ class _Bot:
                 self._offset = max(self._offset, offset)
         except TelegramError as error:
             return self._failed(error)
-        except Exception:
-            # the edge: a fault of the bot must not end the process that sends the alerts
+        except Exception as error:
+            # a fault of the bot must not end the process that sends the alerts
             log.exception("the bot failed and goes on")
+            await self._edge.tell(error)
             self._failures += 1
             return self._backoff()
         return 0.0 if written else HELD_SECONDS
 
     async def _take(self, update: Update, *, hold: bool) -> bool:
+        await self._note(update)
         try:
             incoming = read(update)
             return incoming is None or await self._desk.take(incoming, hold=hold)
         except Exception as error:
-            # the edge: one command that cannot even be written down must not keep back all that follow
+            # one command that cannot even be written down must not keep back all that follow
             log.exception("update %d of Telegram is left out", update.update_id)
-            await asyncio.to_thread(self._reporter.report, error, task="bot")
+            await self._edge.tell(error)
             return True
+
+    async def _say_that_it_listens(self) -> None:
+        # who sets up a chat asks Telegram itself where it is not known that somebody listens
+        with contextlib.suppress(*REDIS_ERRORS):
+            await self._heard.listen(self._poll_seconds + LISTENING_SECONDS)
+
+    async def _note(self, update: Update) -> None:
+        """Keep who wrote, for whoever sets up a chat: no command fails with it."""
+        try:
+            for heard in read_heard(update.to_dict()):
+                await self._heard.note(heard)
+        except REDIS_ERRORS:
+            log.debug("it is not kept who wrote: Redis does not answer")
+        except Exception as error:
+            log.exception("it is not kept who wrote")
+            await self._edge.tell(error)
 
     async def _watch_interrupted(self) -> None:
         while True:
             await self._turn.held.wait()
-            await self._desk.tell_interrupted(datetime.now(UTC) - INTERRUPTED)
+            try:
+                await self._desk.tell_interrupted(datetime.now(UTC) - INTERRUPTED)
+            except Exception as error:
+                log.exception("what was interrupted is not settled yet")
+                await self._edge.tell(error)
             await asyncio.sleep(INTERRUPTED_LOOK_SECONDS)
 
     def _failed(self, error: TelegramError) -> float:

@@ -9,6 +9,8 @@ import uuid
 from redis import RedisError
 from redis.asyncio import Redis
 
+from storage.redis import release
+
 log = logging.getLogger(__name__)
 
 KEY = "autotrader:bot:poller"
@@ -22,7 +24,6 @@ if holder and holder ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
-_RELEASE = "if redis.call('GET',KEYS[1])==ARGV[1] then return redis.call('DEL',KEYS[1]) end return 0"
 
 
 class Turn:
@@ -33,7 +34,7 @@ class Turn:
 
     def __init__(self, redis: Redis) -> None:
         self._keep = redis.register_script(_KEEP)
-        self._release = redis.register_script(_RELEASE)
+        self._redis = redis
         self._token = uuid.uuid4().hex
         self._asked = False
         self.held = asyncio.Event()
@@ -65,6 +66,6 @@ class Turn:
         """Let another notifier listen at once; a lease that cannot be released ends by itself."""
         self.held.clear()
         try:
-            await self._release(keys=[KEY], args=[self._token])
+            await release(self._redis, KEY, self._token)
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("the bot's lease was not released (%s); it ends by itself", type(error).__name__)

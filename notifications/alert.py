@@ -10,7 +10,7 @@ from typing import Any
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from notifications.kinds import KINDS, Kind
-from notifications.message import Button, Chat, Entity, Message, Priority, sendable
+from notifications.message import Button, Chat, Entity, Message, Priority, sendable, sendable_rows
 
 __all__ = [
     "KINDS",
@@ -76,7 +76,7 @@ class Alert:
             "priority": self.message.priority,
             "summary": sendable(self.summary),
         }
-        if rows := self.message.sendable_buttons():
+        if rows := sendable_rows(self.message.buttons):
             fields["buttons"] = [
                 [{"label": one.label, "action": one.action, "url": one.url} for one in row] for row in rows
             ]

@@ -144,6 +144,7 @@ class Delivery:
                 redact(contents.summary or contents.message.text.partition("\n")[0], self._secrets),
                 claim.occurrences - claim.shown,
                 contents.message.priority,
+                contents.kind,
             )
             for claim, contents in found
         ]

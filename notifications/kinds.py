@@ -5,7 +5,7 @@ Pure, and without imports of ours: the settings check their values here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, get_args
@@ -59,6 +59,26 @@ ALWAYS_TOLD: frozenset[Kind] = frozenset(
         "quiet_summary",
     }
 )
+
+
+class Topic(StrEnum):
+    """What a message is about, for the title of many in one."""
+
+    ERRORS = "errors"
+    TRADES = "trades"
+    NOTICES = "notices"
+
+
+_ABOUT_TRADES = ("order", "exit_", "insufficient_cash")
+
+
+def topic_of(kinds: Iterable[str]) -> Topic:
+    """What messages of these kinds are about, all of them."""
+    found = {
+        Topic.ERRORS if kind == "error" else Topic.TRADES if kind.startswith(_ABOUT_TRADES) else Topic.NOTICES
+        for kind in kinds
+    }
+    return found.pop() if len(found) == 1 else Topic.NOTICES
 
 
 class Told(StrEnum):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from notifications.kinds import topic_of
 from notifications.message import Chat, Entity, Message, Priority, cut, utf16_length
 from notifications.texts import CONTEXT_LIMIT, shown_time, titled
 from notifications.words import Mode, Words
@@ -17,11 +18,12 @@ DIVERTED_LIMIT = 3700
 
 @dataclass(frozen=True, slots=True)
 class DigestLine:
-    """One alert of a flood, and how often it happened."""
+    """One alert among many that are told at once, and how often it happened."""
 
     summary: str
     occurrences: int
     priority: Priority
+    kind: str
 
 
 def bot_started(words: Words, *, version: str, mode: Mode, markets: Sequence[str], at: datetime) -> Message:
@@ -65,11 +67,13 @@ def chat_moved(words: Words, *, setting: str, old: str, new: str, at: datetime) 
 
 
 def digest(words: Words, lines: Sequence[DigestLine], chat: Chat, at: datetime) -> Message:
-    """All alerts of a flood in one message: the most frequent with a line each, the others as a number."""
+    """Many alerts in one message, of a flood or after a mute: the most frequent with a line each, the others as a
+    number. Its title says what they are about."""
     life, total = words.life, sum(line.occurrences for line in lines)
     ordered = sorted(lines, key=lambda line: (line.priority, -line.occurrences))
     shown, rest = ordered[:DIGEST_LINES], ordered[DIGEST_LINES:]
-    text = titled(f"🗂 {life.digest.format(kinds=f'{len(lines):,}', n=f'{total:,}')}", at)
+    title = life.digests[topic_of(line.kind for line in lines)]
+    text = titled(f"🗂 {title.format(kinds=f'{len(lines):,}', n=f'{total:,}')}", at)
     for line in shown:
         text.add(f"×{line.occurrences:,}", "bold").add(f" {cut(line.summary, LINE_LIMIT)}\n")
     if rest:

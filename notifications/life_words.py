@@ -1,8 +1,11 @@
-"""The words for processes that start, stop, fall silent and come back, and for floods of errors."""
+"""The words for processes that start, stop, fall silent and come back, and for many messages in one."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from notifications.kinds import Topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class LifeWords:
     worker_cure: str
     beat_effect: str
     beat_cure: str
-    digest: str
+    digests: Mapping[Topic, str]
     digest_more: str
     diverted: str
     chat_moved: str
@@ -48,7 +51,11 @@ LIFE_KO = LifeWords(
     worker_cure="프로세스와 로그를 확인하고 다시 시작하세요: autotrader worker {market}",
     beat_effect="새 작업이 예약되지 않습니다. 모든 시장의 분석과 손절·익절이 멈춰 있을 수 있습니다.",
     beat_cure="프로세스와 로그를 확인하고 다시 시작하세요: autotrader beat",
-    digest="오류 모음: {kinds}종 {n}건",
+    digests={
+        Topic.ERRORS: "오류 모음: {kinds}종 {n}건",
+        Topic.TRADES: "거래 알림 모음: {kinds}종 {n}건",
+        Topic.NOTICES: "알림 모음: {kinds}종 {n}건",
+    },
     digest_more="그 밖에 {kinds}종 {n}건",
     diverted="이 알림의 채팅방을 쓸 수 없어 여기로 보냅니다. 확인할 설정: {setting}",
     chat_moved="채팅방 ID 변경됨 (슈퍼그룹 전환)",
@@ -72,7 +79,11 @@ LIFE_EN = LifeWords(
     worker_cure="Look at the process and its log, and start it again: autotrader worker {market}",
     beat_effect="No task is scheduled: analyses, stops and targets of all markets may be at a standstill.",
     beat_cure="Look at the process and its log, and start it again: autotrader beat",
-    digest="Errors: {kinds} kinds, {n} in all",
+    digests={
+        Topic.ERRORS: "Errors: {kinds} kinds, {n} in all",
+        Topic.TRADES: "Trades: {kinds} messages, {n} in all",
+        Topic.NOTICES: "Messages: {kinds} kinds, {n} in all",
+    },
     digest_more="and {kinds} more kinds, {n} in all",
     diverted="The chat of this alert cannot be used, so it comes here. Check {setting}",
     chat_moved="The chat has a new id (it became a supergroup)",

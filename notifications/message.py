@@ -108,14 +108,6 @@ class Message:
         text = cut(self.text, TELEGRAM_CAPTION_LIMIT)
         return replace(self, text=text, entities=clip(self.entities, utf16_length(text)))
 
-    def sendable_buttons(self) -> tuple[tuple[Button, ...], ...]:
-        """The rows of buttons that Telegram takes: an odd one must not keep the message back."""
-        rows = (
-            tuple(replace(one, label=cut(sendable(one.label), LABEL_LIMIT)) for one in row if one.can_be_sent())
-            for row in self.buttons
-        )
-        return tuple(row for row in rows if row)
-
 
 @dataclass(slots=True)
 class Text:
@@ -145,6 +137,15 @@ class Text:
         """The finished message, cut to `TEXT_LIMIT`, its entities clipped to what is left."""
         text = cut("".join(self._parts).rstrip(), TEXT_LIMIT)
         return Message(text, clip(self._entities, utf16_length(text)), priority, chat, buttons, picture)
+
+
+def sendable_rows(buttons: tuple[tuple[Button, ...], ...]) -> tuple[tuple[Button, ...], ...]:
+    """The rows of buttons that Telegram takes: an odd one must not keep the message back."""
+    rows = (
+        tuple(replace(one, label=cut(sendable(one.label), LABEL_LIMIT)) for one in row if one.can_be_sent())
+        for row in buttons
+    )
+    return tuple(row for row in rows if row)
 
 
 def utf16_length(text: str) -> int:

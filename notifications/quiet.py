@@ -9,12 +9,12 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from redis import RedisError, ResponseError
 from redis.asyncio import Redis
 
-from notifications.alert import ONCE_WINDOW_SECONDS, Alert, Claim, Contents
+from notifications.alert import ONCE_WINDOW_SECONDS, Alert, Claim, Contents, Kind, read_payload
 from notifications.kinds import INFORMATIVE, Told, Verbosity
 from notifications.ledger import PREFIX, Ledger, Recorded
 from notifications.message import Priority
@@ -27,6 +27,10 @@ log = logging.getLogger(__name__)
 REDIS_ERRORS = (RedisError, OSError, TimeoutError)
 LOOK_SECONDS = 2.0
 KEPT = PREFIX + "quiet:kept"
+# Among what is kept: the whole message with the newest picture of each symbol.
+PICTURED = "pictured:"
+# With the summary no more than make a digest.
+PICTURED_SHOWN = 8
 # Taken out of `KEPT` to be told: what comes meanwhile is of the next summary.
 TELLING = PREFIX + "quiet:telling"
 
@@ -91,9 +95,13 @@ class Quiet:
             "n": max(claim.occurrences - claim.shown, 1),
             "at": claim.last.isoformat(),
         }
+        # the same claim may be held twice, and counts once
+        entries: dict[Any, Any] = {f"{claim.id}:{claim.shown}": json.dumps(entry, ensure_ascii=False)}
+        if contents.message.picture:
+            whole = {"id": claim.id, "at": contents.at.isoformat(), "payload": claim.payload}
+            entries[f"{PICTURED}{contents.kind}:{contents.symbol}"] = json.dumps(whole, ensure_ascii=False)
         try:
-            # the same claim may be held twice, and counts once
-            await self._redis.hset(KEPT, f"{claim.id}:{claim.shown}", json.dumps(entry, ensure_ascii=False))
+            await self._redis.hset(KEPT, mapping=entries)
         except REDIS_ERRORS:
             return None
         return "kept"
@@ -108,9 +116,10 @@ class Quiet:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def tell_what_waited(self) -> None:
-        """Record one summary of all that waits; nothing without any. Raises `RedisError`.
+        """Record one summary of all that waits, and the newest message with a picture of each symbol after it: what an
+        earlier picture showed is in the newest, too. Nothing without any. Raises `RedisError`.
 
-        Being killed at any point repeats the recording of the same summary, which the ledger knows, and loses nothing.
+        Being killed at any point repeats the recording of the same messages, which the ledger knows, and loses nothing.
         """
         if not await self._redis.exists(TELLING):
             try:
@@ -120,8 +129,9 @@ class Quiet:
         entries = await self._redis.hgetall(TELLING)
         if not entries:
             return
-        names = sorted(_text(name) for name in entries)
-        kept = [_kept(_text(value)) for value in entries.values()]
+        told = {_text(name): _text(value) for name, value in entries.items()}
+        names = sorted(name for name in told if not name.startswith(PICTURED))
+        kept = [_kept(told[name]) for name in names]
         now = self._clock()
         alert = Alert(
             fingerprint="quiet:" + hashlib.sha256("\n".join(names).encode()).hexdigest()[:32],
@@ -131,8 +141,31 @@ class Quiet:
             window_seconds=ONCE_WINDOW_SECONDS,
             once=True,
         )
-        if await self._ledger.record(alert) is not Recorded.LOST:
+        pictured = [one for name, value in told.items() if name.startswith(PICTURED) and (one := _pictured(value))]
+        newest = sorted(pictured, key=lambda one: one.at)[-PICTURED_SHOWN:]
+        if Recorded.LOST not in [await self._ledger.record(one) for one in (alert, *newest)]:
             await self._redis.delete(TELLING)
+
+
+def _pictured(entry: str) -> Alert | None:
+    """The message as it was held back, as an alert of its own."""
+    try:
+        fields: dict[str, Any] = json.loads(entry)
+        contents = read_payload(str(fields["payload"]))
+        return Alert(
+            fingerprint=f"quiet:{fields['id']}",
+            kind=cast(Kind, contents.kind),
+            message=contents.message,
+            at=datetime.fromisoformat(str(fields["at"])),
+            symbol=contents.symbol,
+            traceparent=contents.traceparent,
+            window_seconds=ONCE_WINDOW_SECONDS,
+            once=True,
+            summary=contents.summary,
+        )
+    except (KeyError, TypeError, ValueError):
+        log.error("a picture of the quiet hours cannot be read: %.120s", entry)  # noqa: TRY400 - one line says it all
+        return None
 
 
 def _kept(entry: str) -> Kept | None:

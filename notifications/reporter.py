@@ -6,6 +6,7 @@ import linecache
 import logging
 import traceback
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -21,7 +22,7 @@ from notifications.texts import Failure, Level, Links
 from notifications.words import Language, words
 from settings import Settings
 from telemetry.instruments import bot_errors
-from telemetry.redaction import redact, secret_values
+from telemetry.redaction import all_forms, redact, secret_values, suspicious
 from telemetry.trace_ids import current_trace_id
 
 log = logging.getLogger(__name__)
@@ -70,23 +71,25 @@ class ErrorReporter:
             bot_errors.add(1, {"error_type": name})
             if not self._enabled:
                 return
+            # market and symbol are a task's arguments, which may be anything
+            said = self._redacted(_message(exc), market, symbol, _stack(exc) or stack[-TEXT_READ:])
+            message, market, symbol, stack = said
             self._recorder.record(
                 self._alert(
                     exc,
                     Failure(
                         error_type=name,
-                        error=redact(_message(exc), self._secrets),
+                        error=message,
                         at=datetime.now(UTC),
                         level=level,
-                        # a task's arguments, which may be anything
-                        market=redact(market, self._secrets),
-                        symbol=redact(symbol, self._secrets),
+                        market=market,
+                        symbol=symbol,
                         task=task,
                         task_id=task_id,
                         queue=queue,
                         worker=worker,
                         trace_id=trace_id or current_trace_id(),
-                        stack=redact(_stack(exc) or stack[-TEXT_READ:], self._secrets),
+                        stack=stack,
                     ),
                     fingerprint,
                 )
@@ -98,6 +101,12 @@ class ErrorReporter:
     def close(self) -> None:
         """Close the connections to Redis."""
         self._recorder.close()
+
+    def _redacted(self, *texts: str) -> Sequence[str]:
+        # hardly a text has a secret in it, and one look at all of them costs little more than a look at one
+        if not suspicious("\n".join(texts), all_forms(self._secrets)):
+            return texts
+        return [redact(text, self._secrets) for text in texts]
 
     def _alert(self, exc: BaseException, failure: Failure, fingerprint: str) -> Alert:
         fingerprint = fingerprint or fingerprints.of_failure(

@@ -27,6 +27,7 @@ CURES = {
     "bad_token": "TELEGRAM_TOKEN is wrong or was revoked: get a new one from @BotFather, set it, restart the notifier",
     "chat_unusable": "check {setting}, and that the bot is in that chat and may write there; {until_then}",
 }
+RECHECK_SECONDS = 60.0
 # Which setting names the chat, and which to look at when it cannot be used.
 CHAT_NAMED_BY = {Chat.TRADE: "TELEGRAM_CHAT_ID", Chat.ERROR: "ERROR_REPORTING_CHAT_ID"}
 CHAT_SETTINGS = {Chat.TRADE: "TELEGRAM_CHAT_ID", Chat.ERROR: "ERROR_REPORTING_CHAT_ID (or TELEGRAM_CHAT_ID)"}
@@ -63,6 +64,7 @@ class Routes:
         self._secrets = tuple(secrets)
         self._moved = moved
         self._unusable_until: dict[Chat, float] = {}
+        self._unusable: set[Chat] = set()
         self._followed = asyncio.Event()
 
     def chat_id(self, chat: Chat) -> str:
@@ -77,17 +79,27 @@ class Routes:
         self._followed.set()
 
     async def check_chats(self) -> None:
-        """Say at the start, in one line each, which chat cannot be used, and not when the first alert comes.
+        """Say at the start, in one line each, which chat cannot be used, and not when the first alert comes; then look
+        every minute whether it can be again. Until cancelled.
 
         Waits for `follow_moved_chats`.
         """
         await self._followed.wait()
-        for chat in self._chats:
-            outcome = await self._sender.check_chat(self.chat_id(chat))
-            if isinstance(outcome, Moved):
-                await self._follow(chat, self.chat_id(chat), outcome)
-            elif isinstance(outcome, Postponed):
-                self._note_unusable(chat, outcome)
+        to_check = set(self._chats)
+        while True:
+            for chat in to_check:
+                await self._check(chat)
+            await asyncio.sleep(RECHECK_SECONDS)
+            to_check = set(self._unusable)
+
+    async def _check(self, chat: Chat) -> None:
+        outcome = await self._sender.check_chat(self.chat_id(chat))
+        if isinstance(outcome, Moved):
+            await self._follow(chat, self.chat_id(chat), outcome)
+        elif isinstance(outcome, Postponed):
+            self._note_unusable(chat, outcome)
+        elif outcome == "usable":
+            self._works(chat)
 
     async def tell(self, message: Message, manner: Manner, edit: int | None, via: str) -> Outcome:
         """To its chat, or to the other one while that cannot be used."""
@@ -165,9 +177,11 @@ class Routes:
                 "Telegram: the %s chat cannot be used (%s): %s", chat, redact(outcome.reason, self._secrets), cure
             )
         self._unusable_until[chat] = time.monotonic() + outcome.seconds
+        self._unusable.add(chat)
         telegram_usable.set(0, {"chat": chat.value})
 
     def _works(self, chat: Chat) -> None:
+        self._unusable.discard(chat)
         telegram_usable.set(1, {"chat": chat.value})
         if self._unusable_until.pop(chat, None) is not None:
             log.info("Telegram: the %s chat can be used again", chat)
@@ -179,4 +193,5 @@ class Routes:
     def none_usable(self) -> None:
         """Note that Telegram refuses the bot, and so every chat."""
         for chat in self._chats:
+            self._unusable.add(chat)
             telegram_usable.set(0, {"chat": chat.value})

@@ -23,7 +23,16 @@ from telegram.error import (
 from telegram.request import HTTPXRequest
 from telegram.warnings import PTBDeprecationWarning
 
-from notifications.message import CAPTION_LIMIT, TELEGRAM_CAPTION_LIMIT, Message, Priority, cut, utf16_length
+from notifications.message import (
+    CAPTION_LIMIT,
+    TELEGRAM_CAPTION_LIMIT,
+    Button,
+    Message,
+    Priority,
+    cut,
+    sendable_rows,
+    utf16_length,
+)
 
 log = logging.getLogger(__name__)
 
@@ -138,8 +147,8 @@ class TelegramSender:
         async with asyncio.timeout(self._timeout):
             return str((await self._bot.get_me()).username)
 
-    async def check_chat(self, chat_id: str) -> Outcome | None:
-        """Why the chat cannot be used, or None: it can, or nobody can say. Nothing appears in it but "typing…"."""
+    async def check_chat(self, chat_id: str) -> Outcome | Literal["usable"] | None:
+        """Why the chat cannot be used, or that it can; None if nobody can say. Nothing appears in it but "typing…"."""
         try:
             async with asyncio.timeout(self._timeout):
                 await self._bot.send_chat_action(chat_id, "typing")
@@ -149,10 +158,11 @@ class TelegramSender:
             return Postponed("chat_unusable", CHAT_RETRY_SECONDS, str(error))
         except BadRequest as error:
             # a channel has no "typing…", and can be written to all the same
-            return Postponed("chat_unusable", CHAT_RETRY_SECONDS, str(error)) if _has(error, _CHAT_FAULTS) else None
+            if _has(error, _CHAT_FAULTS):
+                return Postponed("chat_unusable", CHAT_RETRY_SECONDS, str(error))
         except (TelegramError, TimeoutError):
             return None
-        return None
+        return "usable"
 
     async def deliver(
         self,
@@ -236,7 +246,7 @@ class TelegramSender:
                 entities=_entities(message),
                 link_preview_options=_NO_PREVIEW,
                 disable_notification=quiet,
-                reply_markup=_keyboard(message),
+                reply_markup=keyboard(message.buttons),
             )
         return sent.message_id
 
@@ -253,7 +263,7 @@ class TelegramSender:
                     caption_entities=_entities(caption),
                     # the text that follows makes the sound
                     disable_notification=quiet or not whole,
-                    reply_markup=_keyboard(caption),
+                    reply_markup=keyboard(caption.buttons),
                 )
         except BadRequest as error:
             if _has(error, _CHAT_FAULTS):
@@ -287,7 +297,7 @@ class TelegramSender:
             message_id,
             entities=_entities(message),
             link_preview_options=_NO_PREVIEW,
-            reply_markup=_keyboard(message),
+            reply_markup=keyboard(message.buttons),
         )
 
     async def _edit_caption(self, message: Message, chat_id: str, message_id: int) -> None:
@@ -297,7 +307,7 @@ class TelegramSender:
             message_id,
             caption=caption.text,
             caption_entities=_entities(caption),
-            reply_markup=_keyboard(caption),
+            reply_markup=keyboard(caption.buttons),
         )
 
 
@@ -305,8 +315,9 @@ def _entities(message: Message) -> list[MessageEntity]:
     return [MessageEntity(entity.type, entity.offset, entity.length) for entity in message.entities]
 
 
-def _keyboard(message: Message) -> InlineKeyboardMarkup | None:
-    rows = message.sendable_buttons()
+def keyboard(buttons: tuple[tuple[Button, ...], ...]) -> InlineKeyboardMarkup | None:
+    """The rows of buttons as Telegram takes them; None where nothing is left of them."""
+    rows = sendable_rows(buttons)
     if not rows:
         return None
     return InlineKeyboardMarkup(

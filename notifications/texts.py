@@ -112,6 +112,14 @@ def analysis_complete(
     return traced(words, text, trace_id, links).message(Priority.NORMAL, Chat.TRADE)
 
 
+def analysis_line(words: Words, instrument: Instrument, analysis: Analysis, analysis_id: str = "") -> str:
+    """The same in one line, for a summary of many; its end is a command that tells all of it when it is pressed."""
+    price = words.money(analysis.price, instrument.currency)
+    decision = f"{DECISION_EMOJI[analysis.decision]} {instrument.symbol} {words.decisions[analysis.decision]}"
+    why = f" /why_{analysis_id.replace('-', '')}" if analysis_id else ""
+    return f"{decision} {analysis.confidence}% {price}{why}"
+
+
 def order(
     words: Words,
     instrument: Instrument,

@@ -59,7 +59,12 @@ class TradeNotifier(RiskNotices):
         )
         message = replace(message, picture=picture)
         return await self._tell(
-            "analysis_complete", f"analysis:{run_id}:{instrument.symbol}", message, analysis.at, instrument.symbol
+            "analysis_complete",
+            f"analysis:{run_id}:{instrument.symbol}",
+            message,
+            analysis.at,
+            instrument.symbol,
+            summary=texts.analysis_line(self._words, instrument, analysis, analysis_id),
         )
 
     async def order(

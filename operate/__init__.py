@@ -12,6 +12,7 @@ from operate.models import show_models
 from operate.orders import show_orders
 from operate.pnl import show_pnl
 from operate.positions import AccountView, Difference, Valued, accounts_held, show_positions
+from operate.progress import RunProgress, SymbolProgress, run_progress
 from operate.states import change_trading_state, operator, pause, resume, set_trading_state
 from operate.status import show_status
 from operate.texts import KST, money, when
@@ -23,6 +24,8 @@ __all__ = [
     "CannotAnswer",
     "Difference",
     "Requested",
+    "RunProgress",
+    "SymbolProgress",
     "Valued",
     "accounts_held",
     "analyze_now",
@@ -38,6 +41,7 @@ __all__ = [
     "request_analysis",
     "request_flatten",
     "resume",
+    "run_progress",
     "set_trading_state",
     "show_daily",
     "show_dead_alerts",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from notifications.alert import first_line
-from operate.errors import CannotAnswer
+from operate.errors import CannotAnswer, of_direct
+from operate.fault_words import fault_words
 from operate.texts import when
 from operate.view_words import view_words
 from settings import Settings
@@ -18,7 +19,8 @@ async def show_dead_alerts(settings: Settings, limit: int, seen: bool) -> str:
         if seen:
             await dead_letters.mark_seen(settings.database_url)
     except DatabaseUnavailable as error:
-        raise CannotAnswer(f"the dead letters cannot be read: {error}") from None
+        why = fault_words(settings.notify_language)
+        raise CannotAnswer(why.dead_letters.format(reason=of_direct(why, error))) from None
     told = view_words(settings.notify_language)
     lines = [
         told.dead.format(

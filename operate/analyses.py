@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from operate.connections import database
-from operate.errors import CannotAnswer
+from operate.errors import CannotAnswer, of_redis
+from operate.fault_words import fault_words
 from operate.texts import in_brackets, money, when
 from operate.view_words import ViewWords, view_words
 from settings import Settings
@@ -34,17 +36,24 @@ class Requested:
     task_id: str
 
 
-async def analyze_now(settings: Settings, market: str, symbol: str, patience: float) -> str:
+def _unheard(_: Mapping[str, Any]) -> None: ...
+
+
+async def analyze_now(
+    settings: Settings, market: str, symbol: str, patience: float, heard: Callable[[Mapping[str, Any]], None] = _unheard
+) -> str:
     """Open a run of one symbol, have the market's worker see to it, and explain the result.
 
-    Waits `patience` seconds for the worker.
+    Waits `patience` seconds for the worker. `heard` is given what Celery keeps of the task each time that it changes,
+    in a thread.
     """
+    why = fault_words(settings.notify_language)
     async with database(settings) as engine:
         redis = open_redis(settings.redis_url)
         try:
             await check_redis(redis, settings.redis_url)
         except RedisUnavailable as error:
-            raise CannotAnswer(str(error)) from None
+            raise CannotAnswer(of_redis(why, error)) from None
         finally:
             await redis.aclose()
         from celery.exceptions import TimeoutError as NoResult
@@ -57,17 +66,17 @@ async def analyze_now(settings: Settings, market: str, symbol: str, patience: fl
         while True:
             left = until - time.monotonic()
             if left <= 0:
-                raise CannotAnswer(
-                    f"no answer within {patience:g} s: is the worker running? (autotrader worker {market})"
-                )
+                raise CannotAnswer(why.no_result.format(seconds=f"{patience:g}", market=market))
             try:
                 # a thread cannot be interrupted, and whoever waits here may have to stop
-                outcome = await asyncio.to_thread(result.get, timeout=min(left, LOOK_SECONDS), propagate=False)
+                outcome = await asyncio.to_thread(
+                    result.get, timeout=min(left, LOOK_SECONDS), propagate=False, on_message=heard
+                )
                 break
             except NoResult:
                 continue
         if isinstance(outcome, BaseException):
-            raise CannotAnswer(f"{type(outcome).__name__}: {outcome}")
+            raise CannotAnswer(why.task_failed.format(reason=f"{type(outcome).__name__}: {outcome}"))
         stored = await analyses.find(engine, asked.run_id, symbol)
         if stored is None:
             return f"{symbol}: {outcome['outcome']}"
@@ -104,19 +113,20 @@ async def request_analysis(engine: AsyncEngine, market: str, symbol: str) -> Req
 
 async def explain(settings: Settings, analysis_id: str) -> str:
     """An analysis, its indicators, and the orders it led to."""
+    why = fault_words(settings.notify_language)
     try:
         wanted = uuid.UUID(analysis_id)
     except ValueError:
-        raise CannotAnswer(f"{analysis_id!r} is no analysis id: copy it from the end of an analysis message") from None
+        raise CannotAnswer(why.no_id.format(value=analysis_id)) from None
     async with database(settings) as engine:
-        return await _explained(view_words(settings.notify_language), engine, wanted, None)
+        try:
+            return await _explained(view_words(settings.notify_language), engine, wanted, None)
+        except NotFound:
+            raise CannotAnswer(why.no_analysis.format(id=wanted)) from None
 
 
 async def _explained(told: ViewWords, engine: AsyncEngine, analysis_id: uuid.UUID, outcome: str | None) -> str:
-    try:
-        stored = await analyses.get(engine, analysis_id)
-    except NotFound as error:
-        raise CannotAnswer(str(error)) from None
+    stored = await analyses.get(engine, analysis_id)
     analysis = stored.analysis
     lines = [
         told.analysis.format(

@@ -7,6 +7,7 @@ from getpass import getuser
 
 from operate.connections import database, notifier_of
 from operate.errors import CannotAnswer
+from operate.fault_words import fault_words
 from operate.texts import when
 from operate.view_words import view_words
 from settings import Settings, check_market
@@ -18,14 +19,15 @@ LONGEST_ARMING = timedelta(days=7)
 
 async def arm_market(settings: Settings, market: str, length: str) -> str:
     """Allow real orders in a market for a while. Raises `UnknownMarket`."""
+    why = fault_words(settings.notify_language)
     if not settings.live(market):
-        raise CannotAnswer(f"{market} trades on paper: set TRADING_MODE=live and the keys of its account first")
+        raise CannotAnswer(why.paper.format(market=market))
     try:
         lasts = duration("--for", length)
-    except BadStrategy as error:
-        raise CannotAnswer(str(error)) from None
+    except BadStrategy:
+        raise CannotAnswer(why.duration.format(value=length)) from None
     if not timedelta(0) < lasts <= LONGEST_ARMING:
-        raise CannotAnswer(f"--for is {length}: must be above 0 and at most {LONGEST_ARMING.days}d")
+        raise CannotAnswer(why.arming_length.format(value=length, days=LONGEST_ARMING.days))
     by = f"cli:{getuser()}"
     async with database(settings) as engine:
         armed = await armings.arm(engine, market, datetime.now(UTC) + lasts, by)

@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from notifications.spool import spool_of
 from notifications.trades import TradeNotifier
-from operate.errors import CannotAnswer
+from operate.errors import CannotAnswer, of_storage
+from operate.fault_words import fault_words
 from settings import Settings
 from storage.engine import check_ready, open_engine
 from storage.errors import StorageError
@@ -24,7 +25,7 @@ async def database(settings: Settings) -> AsyncIterator[AsyncEngine]:
         await check_ready(engine)
         yield engine
     except StorageError as error:
-        raise CannotAnswer(str(error)) from None
+        raise CannotAnswer(of_storage(fault_words(settings.notify_language), error)) from None
     finally:
         await engine.dispose()
 

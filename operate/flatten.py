@@ -10,7 +10,6 @@ from functools import partial
 from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from beat.schedule import orders_queue
 from beat.sessions import is_open
 from notifications import words as notified
 from notifications.trades import TradeNotifier
@@ -20,7 +19,7 @@ from operate.errors import CannotAnswer
 from operate.states import change_trading_state, scope_of
 from operate.texts import when
 from operate.words import OperateWords, words
-from settings import MARKETS, Settings, check_market
+from settings import MARKETS, Settings, check_market, orders_queue
 from storage import analyses, armings, exits, trades, trading_states
 from storage import orders as journal
 from telemetry.trace_ids import current_trace_id

@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from beat.sessions import is_open
 from notifications import words as notified
 from operate.connections import database, notifier_of
-from operate.errors import CannotAnswer
+from operate.errors import CannotAnswer, of_redis
+from operate.fault_words import fault_words
 from operate.states import change_trading_state, scope_of, told_state, until_of
 from operate.texts import when
 from operate.words import OperateWords, words
@@ -107,7 +108,7 @@ async def find_locks(settings: Settings) -> tuple[list[Lock], str]:
         await check_redis(redis, settings.redis_url)
         return [*locks, *[lock async for lock in _models(words(settings.notify_language), redis)]], ""
     except RedisUnavailable as error:
-        return locks, str(error)
+        return locks, of_redis(fault_words(settings.notify_language), error)
     finally:
         await redis.aclose()
 
@@ -202,7 +203,7 @@ def _strategies(settings: Settings) -> dict[tuple[str, str], SymbolStrategy]:
             for symbol in settings.symbols(market)
         }
     except BadStrategy as error:
-        raise CannotAnswer(str(error)) from None
+        raise CannotAnswer(fault_words(settings.notify_language).strategy.format(reason=error)) from None
 
 
 def _why_not(told: OperateWords, lock: Lock) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from operate.errors import CannotAnswer
+from operate.errors import CannotAnswer, of_redis
+from operate.fault_words import fault_words
 from operate.view_words import view_words
 from settings import Settings
 from storage.redis import RedisUnavailable, check_redis, open_redis
@@ -19,7 +20,7 @@ async def show_models(settings: Settings, clear: bool) -> str:
         opened = await blocks.clear() if clear else 0
         closed = await blocks.listed()
     except RedisUnavailable as error:
-        raise CannotAnswer(str(error)) from None
+        raise CannotAnswer(of_redis(fault_words(settings.notify_language), error)) from None
     finally:
         await redis.aclose()
     told = view_words(settings.notify_language)

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from notifications import words as notified
 from operate.connections import database
 from operate.errors import CannotAnswer
+from operate.fault_words import fault_words
 from operate.words import OperateWords, words
 from settings import Settings
 from storage import analyses, trades
@@ -55,7 +56,7 @@ async def show_pnl(settings: Settings, days: int) -> str:
     """Realised profit of the last so many KST days, today's included, after fees and taxes, and what is unrealised now:
     by market and currency, which are never added up over currencies."""
     if not 1 <= days <= MOST_DAYS:
-        raise CannotAnswer(f"{days} days: must be from 1 to {MOST_DAYS}")
+        raise CannotAnswer(fault_words(settings.notify_language).days.format(days=days, most=MOST_DAYS))
     told, money = words(settings.notify_language), notified.words(settings.notify_language)
     now = datetime.now(UTC)
     start = starts(kst_day(now)) - (days - 1) * DAY

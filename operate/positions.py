@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from operate.connections import database
 from operate.errors import CannotAnswer
+from operate.fault_words import fault_words
 from operate.texts import money
 from operate.view_words import ViewWords, view_words
 from settings import MARKETS, Settings
@@ -130,7 +131,9 @@ async def _holdings(settings: Settings, engine: AsyncEngine, market: str) -> Hol
     try:
         return await open_broker(market, session=http, redis=redis, engine=engine, settings=settings).holdings()
     except VenueError as error:
-        raise CannotAnswer(str(error)) from None
+        told = fault_words(settings.notify_language)
+        why = told.venues.get(type(error).__name__, told.venues["VenueError"])
+        raise CannotAnswer(told.venue.format(market=market, why=why, reason=error)) from None
     finally:
         await http.close()
         await redis.aclose()

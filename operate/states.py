@@ -10,12 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from notifications.trades import TradeNotifier
 from operate.connections import database, notifier_of
 from operate.errors import CannotAnswer
+from operate.fault_words import fault_words
 from operate.texts import when
 from operate.view_words import ViewWords, view_words
 from operate.words import OperateWords, words
 from settings import Settings, check_market
 from storage import trading_states
-from trading.state import State, TradingState, tightens
+from trading.state import State, TradingState
 
 LONGEST_PAUSE_HOURS = 24 * 366
 
@@ -25,7 +26,7 @@ async def set_trading_state(
 ) -> str:
     """Put a scope into a state, for some hours or, with 0, until it is taken back; `by` says who does, by default the
     user of this process. Raises `UnknownMarket`."""
-    row = _row(State(state), market, symbol, reason, hours)
+    row = _row(settings, State(state), market, symbol, reason, hours)
     async with database(settings) as engine, notifier_of(settings) as notifier:
         await change_trading_state(engine, notifier, row, by or operator())
     return state_line(view_words(settings.notify_language), row)
@@ -35,32 +36,30 @@ async def pause(settings: Settings, market: str, hours: float, reason: str, by: 
     """Buy nothing in a market, or with "" in any, for some hours or, with 0, until it is resumed; exits and sales go
     on. A stricter state of the same scope, or one that lasts longer, stays. Raises `UnknownMarket`."""
     told = words(settings.notify_language)
-    row = _row(State.REDUCING, market, "", reason or "paused by the operator", hours)
+    row = _row(settings, State.REDUCING, market, "", reason or "paused by the operator", hours)
     scope = scope_of(told, row.market, row.symbol)
     async with database(settings) as engine, notifier_of(settings) as notifier:
         now = datetime.now(UTC)
-        states = await trading_states.in_force(engine, now)
-        if not tightens(row, states, now):
-            [own] = [state for state in states if (state.market, state.symbol) == (row.market, row.symbol)]
+        own = await trading_states.tighten(engine, row, by=by, now=now)
+        if own is not None:
             state, until = told.states[own.state], until_of(told, own.until)
             return told.stricter.format(scope=scope, state=state, until=until, reason=own.reason)
-        await change_trading_state(engine, notifier, row, by)
+        await notifier.trading_state_changed(row, by=by, at=now)
     return told.paused.format(scope=scope, until=until_of(told, row.until))
 
 
 async def resume(settings: Settings, market: str, by: str, symbol: str = "") -> str:
     """Take the state of exactly this scope back, and say what else is in force there. Raises `UnknownMarket`."""
     told = words(settings.notify_language)
-    row = _row(State.ACTIVE, market, symbol, "resumed by the operator", 0)
+    row = _row(settings, State.ACTIVE, market, symbol, "resumed by the operator", 0)
     scope = scope_of(told, row.market, row.symbol)
     async with database(settings) as engine, notifier_of(settings) as notifier:
-        states = await trading_states.written(engine, datetime.now(UTC))
-        others = [
-            told_state(told, one) for one in states if (one.state.market, one.state.symbol) != (row.market, row.symbol)
-        ]
-        if len(others) == len(states):
+        now = datetime.now(UTC)
+        found, rows = await trading_states.take_back(engine, row, by=by, now=now)
+        others = [told_state(told, one) for one in rows]
+        if not found:
             return "\n".join([told.nothing_to_resume.format(scope=scope), *others])
-        await change_trading_state(engine, notifier, row, by)
+        await notifier.trading_state_changed(row, by=by, at=now)
     return "\n".join([told.resumed.format(scope=scope), *others])
 
 
@@ -104,12 +103,11 @@ def told_state(told: OperateWords, row: trading_states.Written) -> str:
     )
 
 
-def _row(state: State, market: str, symbol: str, reason: str, hours: float) -> TradingState:
+def _row(settings: Settings, state: State, market: str, symbol: str, reason: str, hours: float) -> TradingState:
     if market:
         check_market(market)
     if not 0 <= hours <= LONGEST_PAUSE_HOURS:
-        raise CannotAnswer(
-            f"{hours:g} hours: must be from 0, which is until it is taken back, to {LONGEST_PAUSE_HOURS}"
-        )
+        why = fault_words(settings.notify_language)
+        raise CannotAnswer(why.hours.format(hours=f"{hours:g}", most=LONGEST_PAUSE_HOURS))
     until = datetime.now(UTC) + timedelta(hours=hours) if hours else None
     return TradingState(state, reason, until, market or None, symbol or None)

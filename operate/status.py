@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from operate.connections import database
+from operate.errors import of_redis
+from operate.fault_words import fault_words
 from operate.states import state_line
 from operate.texts import in_brackets, when
 from operate.view_words import ViewWords, view_words
@@ -54,7 +56,7 @@ async def _heartbeats(told: ViewWords, settings: Settings) -> list[str]:
             sign = told.never if age is None else told.ago.format(seconds=f"{age:.0f}")
             lines.append(told.heartbeat.format(market=market, age=sign, waiting=await redis.llen(market)))
     except RedisUnavailable as error:
-        lines.append(str(error))
+        lines.append(of_redis(fault_words(settings.notify_language), error))
     finally:
         await redis.aclose()
     return lines

@@ -6,6 +6,7 @@
 # TELEGRAM_TOKEN_FILE, or else TELEGRAM_TOKEN     the bot's token
 # ERROR_REPORTING_CHAT_ID, or else TELEGRAM_CHAT_ID   a numeric chat id
 # TELEGRAM_BASE_URL   the Bot API, if not Telegram's own
+# ALERT_WEBHOOK_URL   where alerts about Telegram itself go, too: any address that takes Alertmanager's webhook
 # RUNBOOK_BASE_URL    what docs/runbooks/... is put behind, so that the links in messages open
 #
 # For any POSIX shell: it also runs in the image of Alertmanager. OUTPUT is readable by its owner only.
@@ -28,6 +29,7 @@ fi
 chat=${ERROR_REPORTING_CHAT_ID:-${TELEGRAM_CHAT_ID:-}}
 api=${TELEGRAM_BASE_URL:-https://api.telegram.org}
 api=${api%/}
+webhook=${ALERT_WEBHOOK_URL:-}
 runbooks=${RUNBOOK_BASE_URL:-}
 runbooks=${runbooks%/}
 
@@ -49,6 +51,15 @@ check_url() {
 }
 check_url TELEGRAM_BASE_URL "$api"
 [ -z "$runbooks" ] || check_url RUNBOOK_BASE_URL "$runbooks"
+# the one that may have a query; who knows it may write there, so it is not shown
+case $webhook in
+  "") ;;
+  *[!A-Za-z0-9:/._~%@?=\&+-]*) fail "ALERT_WEBHOOK_URL has a character that it must not have" ;;
+  http://?* | https://?*) ;;
+  *) fail "ALERT_WEBHOOK_URL must start with http:// or https://" ;;
+esac
+webhooks="[]"
+[ -z "$webhook" ] || webhooks="[{url: '$(printf '%s' "$webhook" | sed 's/&/\\&/g')', send_resolved: true}]"
 
 umask 077
 rm -f "$output"
@@ -57,6 +68,7 @@ printf '%s\n' \
   "s|^\( *- bot_token:\).*|\1 '$token'|" \
   "s|^\( *chat_id:\).*|\1 $chat|" \
   "s|^\( *api_url:\).*|\1 $api|" \
+  "s|^\( *webhook_configs:\).*|\1 $webhooks|" \
   "s|^\( *대응: \)|\1${runbooks:+$runbooks/}|" |
   sed -f - "$template" >"$output"
 grep -q "chat_id: $chat\$" "$output" || fail "$template is not the configuration that this script knows"

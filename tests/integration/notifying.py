@@ -9,7 +9,7 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from notifications.alert import Alert, Kind
 from notifications.message import Button, Chat, Entity, Message, Priority
@@ -38,23 +38,36 @@ def made_settings(redis_url: str, sandbox: Sandbox, **changes: Any) -> Settings:
 
 
 @asynccontextmanager
-async def running(settings: Settings, **options: Any) -> AsyncIterator[None]:
-    """A notifier of this process, stopped at the end."""
+async def running(settings: Settings, *, stops_within: float = 30, **options: Any) -> AsyncIterator[asyncio.Task[None]]:
+    """A notifier of this process, stopped at the end, which it has so many seconds for."""
     stop = asyncio.Event()
     task = asyncio.create_task(run_notifier(settings, stop=stop, **({"pace": FAST} | options)))
     try:
-        yield
+        yield task
     finally:
         stop.set()
-        await asyncio.wait_for(task, 30)
+        await asyncio.wait_for(task, stops_within)
 
 
-async def until(condition: Callable[[], object], seconds: float = 20) -> None:
-    """Wait for what another part of this process does."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.01)
+class Until(Protocol):
+    """Waits for what another part of this process does."""
+
+    def __call__(self, condition: Callable[[], object], seconds: float = ...) -> Awaitable[None]: ...
+
+
+def waiting(usual: float) -> Until:
+    """A way to wait, for `usual` seconds where no others are given."""
+
+    async def until(condition: Callable[[], object], seconds: float = usual) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "it did not happen in time"
+            await asyncio.sleep(0.01)
+
+    return until
+
+
+until = waiting(20)
 
 
 async def until_it(condition: Callable[[], Awaitable[object]], seconds: float = 20) -> None:

@@ -103,11 +103,11 @@ async def test_others_go_out_while_one_is_muted(ledger: Ledger, mutes: Mutes) ->
 
 
 async def test_what_a_mute_held_back_is_one_message_in_the_end(ledger: Ledger, mutes: Mutes) -> None:
-    await mutes.set("order", 3600)
+    await mutes.set("order_filled", 3600)
     for number in range(3):
-        await ledger.record(alert(f"order:{number}", kind="order", once=True))
+        await ledger.record(alert(f"order:{number}", kind="order_filled", once=True))
     assert isinstance(await ledger.claim(BOTH), Idle)
-    await mutes.set("order", 0)
+    await mutes.set("order_filled", 0)
     digest = await given(ledger, fold_above=10)
     assert isinstance(digest, Digest)
     assert sorted(claim.fingerprint for claim in digest.claims) == ["order:0", "order:1", "order:2"]

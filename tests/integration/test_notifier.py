@@ -8,14 +8,16 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import notifying
 import pytest
+from notifying import ERROR_CHAT, TOKEN, TRADE_CHAT, made_settings, texts, waiting
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -44,9 +46,9 @@ from trading.types import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-TOKEN = "1000000001:AAF-sandbox-token-for-the-tests-only"
-TRADE_CHAT, ERROR_CHAT = 111, 222
-FAST = Pace(per_chat=200, burst=200, overall=1000, fold_above=10_000)
+running = partial(notifying.running, stops_within=15)
+until = waiting(10)
+pytestmark = pytest.mark.usefixtures("own_spool")
 
 APPLE = Instrument("yfinance", "AAPL", "Apple", "equity_us", "USD", Decimal(1), Decimal(1), Decimal(0))
 RANGE = PriceRange(Decimal(230), Decimal(240))
@@ -59,13 +61,6 @@ ANALYSIS = Analysis(
     Decimal("234.5"),
     datetime(2025, 11, 8, 6, 25, 10, tzinfo=UTC),
 )
-
-
-@pytest.fixture(autouse=True)
-def own_spool(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A spool of each test's own, for this process and those it starts."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return tmp_path / "state" / "autotrader" / "spool"
 
 
 @pytest.fixture(scope="module")
@@ -83,50 +78,8 @@ async def redis(server: LocalRedis) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    stand_in = Sandbox(telegram_token=TOKEN)
-    await stand_in.start()
-    yield stand_in
-    await stand_in.stop()
-
-
-@pytest.fixture
 def settings(redis: Redis, server: LocalRedis, sandbox: Sandbox) -> Settings:
-    return made_settings(server, sandbox)
-
-
-def made_settings(server: LocalRedis, sandbox: Sandbox, **changes: Any) -> Settings:
-    values: dict[str, Any] = {
-        "redis_url": server.url,
-        "telegram_base_url": f"{sandbox.url}/telegram",
-        "telegram_token": TOKEN,
-        "telegram_chat_id": str(TRADE_CHAT),
-        "error_reporting_chat_id": str(ERROR_CHAT),
-        "error_duplicate_window": 1,
-    }
-    return Settings(_env_file=None, **(values | changes))
-
-
-@asynccontextmanager
-async def running(settings: Settings, **options: Any) -> AsyncIterator[asyncio.Task[None]]:
-    stop = asyncio.Event()
-    task = asyncio.create_task(run_notifier(settings, stop=stop, **({"pace": FAST} | options)))
-    try:
-        yield task
-    finally:
-        stop.set()
-        await asyncio.wait_for(task, 15)
-
-
-async def until(condition: Callable[[], object], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.005)
-
-
-def texts(sandbox: Sandbox, chat: int) -> list[str]:
-    return [message["text"] for message in sandbox.telegram.messages() if message["chat_id"] == chat]
+    return made_settings(server.url, sandbox)
 
 
 def requests(sandbox: Sandbox, method: str) -> list[dict[str, Any]]:
@@ -186,7 +139,7 @@ async def python(code: str, settings: Settings) -> asyncio.subprocess.Process:
 async def test_500_equal_errors_of_four_processes_are_one_message_with_the_exact_count(
     server: LocalRedis, redis: Redis, sandbox: Sandbox
 ) -> None:
-    settings = made_settings(server, sandbox, error_duplicate_window=5)
+    settings = made_settings(server.url, sandbox, error_duplicate_window=5)
     async with running(settings):
         processes = [await python(REPORT_MANY, settings) for _ in range(4)]
         assert await asyncio.gather(*(process.wait() for process in processes)) == [0] * 4
@@ -375,7 +328,7 @@ async def test_secrets_do_not_leave(
     server: LocalRedis, redis: Redis, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "notifications")
-    settings = made_settings(server, sandbox, kis_app_secret="kis/secret+value=")
+    settings = made_settings(server.url, sandbox, kis_app_secret="kis/secret+value=")
     error = ValueError(
         f"POST {settings.telegram_base_url}/bot{TOKEN}/x kis%2Fsecret%2Bvalue%3D Authorization: Bearer abcdef"
     )
@@ -390,7 +343,7 @@ async def test_secrets_do_not_leave(
 
 
 async def test_a_critical_alert_overtakes_a_full_queue(server: LocalRedis, redis: Redis, sandbox: Sandbox) -> None:
-    settings = made_settings(server, sandbox)
+    settings = made_settings(server.url, sandbox)
     reporter = ErrorReporter(settings)
     for number in range(30):
         await asyncio.to_thread(reporter.report, ValueError("x"), symbol=f"S{number}")
@@ -419,7 +372,7 @@ async def test_redis_may_go_and_come_back(
 ) -> None:
     caplog.set_level(logging.INFO, "notifications")
     with LocalRedis(persist=True) as own:
-        settings = made_settings(own, sandbox)
+        settings = made_settings(own.url, sandbox)
         await report(settings, ValueError("before"))
         async with running(settings) as task:
             await until(lambda: len(texts(sandbox, ERROR_CHAT)) == 1)
@@ -434,8 +387,8 @@ async def test_redis_may_go_and_come_back(
     assert sum("Redis answers again" in line for line in lines) == 1
 
 
-async def test_it_starts_without_redis_and_stops_when_asked(sandbox: Sandbox, server: LocalRedis) -> None:
-    settings = made_settings(server, sandbox, redis_url="redis://127.0.0.1:1/0")
+async def test_it_starts_without_redis_and_stops_when_asked(sandbox: Sandbox) -> None:
+    settings = made_settings("redis://127.0.0.1:1/0", sandbox)
     async with running(settings) as task:
         await asyncio.sleep(0.5)
         assert not task.done()
@@ -453,32 +406,32 @@ async def test_a_stop_finishes_the_message_under_way(settings: Settings, sandbox
 async def test_a_wrong_token_is_said_clearly_and_nothing_is_lost(
     server: LocalRedis, redis: Redis, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wrong = made_settings(server, sandbox, telegram_token="1000000001:AAF-not-the-token-of-any-bot-at-all")
+    wrong = made_settings(server.url, sandbox, telegram_token="1000000001:AAF-not-the-token-of-any-bot-at-all")
     await report(wrong, ValueError("kept"))
     async with running(wrong) as task:
         await until(lambda: "TELEGRAM_TOKEN" in caplog.text)
         assert not task.done()
     assert "not-the-token" not in caplog.text
-    async with running(made_settings(server, sandbox)):
+    async with running(made_settings(server.url, sandbox)):
         await until(lambda: texts(sandbox, ERROR_CHAT))
 
 
 async def test_a_missing_token_ends_it_with_the_cure(server: LocalRedis, sandbox: Sandbox) -> None:
-    settings = made_settings(server, sandbox, telegram_token="")
+    settings = made_settings(server.url, sandbox, telegram_token="")
     with pytest.raises(NotifierError, match="TELEGRAM_TOKEN is missing"):
         await run_notifier(settings, stop=asyncio.Event())
 
 
 async def test_it_idles_when_telegram_is_off(settings: Settings, server: LocalRedis, sandbox: Sandbox) -> None:
     await report(settings, ValueError("kept for later"))
-    async with running(made_settings(server, sandbox, telegram_enabled=False)) as task:
+    async with running(made_settings(server.url, sandbox, telegram_enabled=False)) as task:
         await asyncio.sleep(0.3)
         assert not task.done()
     assert not requests(sandbox, "/sendMessage")
 
 
 async def test_one_chat_for_everything_is_one_queue(server: LocalRedis, redis: Redis, sandbox: Sandbox) -> None:
-    settings = made_settings(server, sandbox, error_reporting_chat_id="")
+    settings = made_settings(server.url, sandbox, error_reporting_chat_id="")
     async with running(settings):
         await report(settings, ValueError("x"))
         await TradeNotifier(redis, "en").analysis_complete(APPLE, ANALYSIS, run_id="r")

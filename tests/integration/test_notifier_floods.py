@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
 
+import notifying
 import pytest
+from notifying import ERROR_CHAT, TRADE_CHAT, made_settings, texts, waiting
 from redis.asyncio import Redis
 
 from notifications.alert import Alert, Claim, Digest
 from notifications.dead import DeadLetters
-from notifications.ledger import PREFIX, Ledger
+from notifications.ledger import PREFIX, Idle, Ledger
 from notifications.message import Chat, Message, Priority
-from notifications.notifier import run_notifier
+from notifications.mutes import Mutes
 from notifications.pace import Pace
 from operate import show_dead_alerts
 from sandbox.local import LocalRedis
@@ -27,63 +27,15 @@ from sandbox.server import Sandbox
 from settings import Settings
 from storage.dead_letters import mark_seen, newest, unseen
 
-TOKEN = "1000000001:AAF-sandbox-token-for-the-tests-only"
-TRADE_CHAT, ERROR_CHAT = 111, 222
 BOTH = (Chat.TRADE, Chat.ERROR)
 NARROW = Pace(per_chat=5, burst=2, overall=100, fold_above=10)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LocalRedis]:
-    with LocalRedis() as redis:
-        yield redis
+running = partial(notifying.running, stops_within=15, pace=NARROW)
+until = waiting(15)
 
 
 @pytest.fixture
-async def redis(server: LocalRedis) -> AsyncIterator[Redis]:
-    client = Redis.from_url(server.url)
-    await client.flushall()
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    stand_in = Sandbox(telegram_token=TOKEN)
-    await stand_in.start()
-    yield stand_in
-    await stand_in.stop()
-
-
-@pytest.fixture
-def settings(redis: Redis, server: LocalRedis, sandbox: Sandbox, tmp_path: Path) -> Settings:
-    values: dict[str, Any] = {
-        "redis_url": server.url,
-        "telegram_base_url": f"{sandbox.url}/telegram",
-        "telegram_token": TOKEN,
-        "telegram_chat_id": str(TRADE_CHAT),
-        "error_reporting_chat_id": str(ERROR_CHAT),
-        "alert_spool_dir": str(tmp_path / "spool"),
-    }
-    return Settings(_env_file=None, **values)
-
-
-@asynccontextmanager
-async def running(settings: Settings, **options: Any) -> AsyncIterator[None]:
-    stop = asyncio.Event()
-    task = asyncio.create_task(run_notifier(settings, stop=stop, **({"pace": NARROW} | options)))
-    try:
-        yield
-    finally:
-        stop.set()
-        await asyncio.wait_for(task, 15)
-
-
-async def until(condition: Callable[[], object], seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.01)
+def settings(redis: Redis, redis_server: LocalRedis, sandbox: Sandbox, tmp_path: Path) -> Settings:
+    return made_settings(redis_server.url, sandbox, alert_spool_dir=str(tmp_path / "spool"))
 
 
 async def settled(ledger: Ledger, seconds: float = 15) -> None:
@@ -91,10 +43,6 @@ async def settled(ledger: Ledger, seconds: float = 15) -> None:
     while await ledger.depth():
         assert time.monotonic() < deadline, "something is still to be sent"
         await asyncio.sleep(0.01)
-
-
-def texts(sandbox: Sandbox, chat: int) -> list[str]:
-    return [message["text"] for message in sandbox.telegram.messages() if message["chat_id"] == chat]
 
 
 def alert(name: str, chat: Chat = Chat.ERROR, priority: Priority = Priority.HIGH, **changes: object) -> Alert:
@@ -119,6 +67,28 @@ async def test_a_flood_of_different_errors_is_a_few_messages_that_count_all_of_i
     assert "오류 모음: 60종 120건" in told[0]
     assert "×3 line of f2\n" in told[0]
     assert "그 밖에 35종 50건" in told[0]
+
+
+async def test_what_a_mute_held_back_is_titled_by_what_it_is(
+    settings: Settings, redis: Redis, sandbox: Sandbox
+) -> None:
+    ledger, mutes = Ledger(redis), Mutes(redis)
+    await mutes.set("all", 3600)
+    for name, kind, chat in (
+        ("buy", "order_filled", Chat.TRADE),
+        ("sell", "exit_ended", Chat.TRADE),
+        ("refused", "error", Chat.ERROR),
+        ("away", "error", Chat.ERROR),
+    ):
+        await ledger.record(alert(name, chat, kind=kind, once=True))
+    assert isinstance(await ledger.claim(BOTH), Idle)
+    await mutes.set("all", 0)
+    async with running(settings):
+        await until(lambda: texts(sandbox, TRADE_CHAT) and texts(sandbox, ERROR_CHAT))
+    [trades], [errors] = texts(sandbox, TRADE_CHAT), texts(sandbox, ERROR_CHAT)
+    assert trades.startswith("🗂 거래 알림 모음: 2종 2건\n")
+    assert "×1 line of buy" in trades
+    assert errors.startswith("🗂 오류 모음: 2종 2건\n")
 
 
 async def test_what_is_critical_and_what_happens_once_is_no_line_of_a_digest(redis: Redis) -> None:
