@@ -2,8 +2,9 @@
 
 `python -m benchmarks.alerts [--samples N] [--errors N]` starts Redis, the Bot API stand-in, the notifier as production
 starts it, and a worker. First one task after another fails, at the pace Telegram bears, and the time from `raise` to
-the request at the stand-in is taken. Then one process reports errors and each report is timed. Then two processes
-report equal errors as fast as they can, and in the middle of it something critical is reported.
+the request at the stand-in is taken. Then one process reports errors and each report is timed, alone and with threads
+beside it that compute, at Python's own pace of taking turns and at that of our workers. Then two processes report
+equal errors as fast as they can, and in the middle of it something critical is reported.
 """
 
 from __future__ import annotations
@@ -27,12 +28,15 @@ from sandbox.client import SandboxControl, announced_url
 from sandbox.local import LocalRedis
 from sandbox.processes import ProcessFailed, ProcessGroup
 from settings import Settings
+from workers.loop import SWITCH_SECONDS
 
 ROOT = Path(__file__).resolve().parents[1]
 TOKEN = "1000000001:token-of-the-benchmark"
 TRADE_CHAT, ERROR_CHAT = "1001", "2002"
 WRITERS = 2
 HOOKS = 2_000
+HOOKS_AMONG_THREADS, THREADS = 300, 2
+PYTHONS_SWITCH_SECONDS = 0.005
 # Longer than the burst, or its last errors would be a message of their own.
 WINDOW_SECONDS = 40
 READY_SECONDS = 60.0
@@ -65,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _system() as system:
             good = _print_delivery(_measure_delivery(system, options.samples))
             good = _hook(system) and good
+            for switch in (PYTHONS_SWITCH_SECONDS, SWITCH_SECONDS):
+                _hook_among_threads(system, switch)
             return 0 if _burst(system, options.errors) and good else 1
     except ProcessFailed as error:
         sys.stderr.write(f"alerts: {error}\n")
@@ -121,11 +127,23 @@ def _hook(system: System) -> bool:
     return p99 < TARGETS["hook p99"]
 
 
-def _writers(system: System, count: int, errors: int, symbol: str) -> list[subprocess.Popen[str]]:
+def _hook_among_threads(system: System, switch_seconds: float) -> None:
+    """The same where other threads compute; not promised, since it is those threads' work that it waits for."""
+    [writer] = _writers(system, 1, HOOKS_AMONG_THREADS, "KRW-XRP", str(THREADS), str(switch_seconds))
+    _go([writer])
+    took, _ = json.loads(writer.communicate()[0])
+    _say(
+        f"the hook, {THREADS} other threads computing, taking turns of {switch_seconds * 1000:g} ms: n={len(took)} "
+        f"p50={_percentile(took, 50) * 1000:.1f} ms p90={_percentile(took, 90) * 1000:.1f} ms "
+        f"p99={_percentile(took, 99) * 1000:.1f} ms"
+    )
+
+
+def _writers(system: System, count: int, errors: int, symbol: str, *busy: str) -> list[subprocess.Popen[str]]:
     """Processes that are ready to report so many errors each."""
     writers = [
         subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.alert_writer", str(errors), symbol],
+            [sys.executable, "-m", "benchmarks.alert_writer", str(errors), symbol, *busy],
             env=dict(system.env), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
         for _ in range(count)

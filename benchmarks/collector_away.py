@@ -18,7 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.rounds import READY_SECONDS, Course, Worker, course
+from benchmarks.rounds import Course, Worker, course
+from benchmarks.servers import READY_SECONDS
 from sandbox.black_hole import BlackHole
 from sandbox.client import announced_url
 from sandbox.local.server import free_port
@@ -29,9 +30,9 @@ TARGET = 0.95
 GROWTH_MIB = 16.0
 STOP_SECONDS = 10.0
 BODY = "bench.query"
-# a task of it makes 4 spans and 2 log records, and 2048 of each are kept: 512 tasks fill the queue of spans, 1024
-# that of the logs
-FILL_TASKS = 1_500
+# a task of it makes 3 spans and a log record, and 2048 of each are kept: 683 tasks fill the queue of spans, 2048 that
+# of the logs
+FILL_TASKS = 2_200
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import socket
-import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,13 +13,9 @@ from uuid import uuid4
 import redis
 from celery import Celery
 
-from sandbox.client import announced_url
-from sandbox.local import LocalPostgres, LocalRedis
-from sandbox.processes import ProcessFailed, ProcessGroup
-from storage.migrate import upgrade
+from benchmarks.servers import READY_SECONDS, Servers, cpu_seconds, node, servers
+from sandbox.processes import ProcessFailed
 
-ROOT = Path(__file__).resolve().parents[1]
-READY_SECONDS = 60.0
 ANSWER_SECONDS = 5.0
 # a round that takes this much longer than its tasks could need is not measured but stuck
 PATIENCE_SECONDS = 60.0
@@ -51,7 +43,7 @@ class Worker:
 
     @property
     def node(self) -> str:
-        return f"{self.name}@{socket.gethostname()}"
+        return node(self.name)
 
     @property
     def resident_mib(self) -> float:
@@ -65,31 +57,20 @@ class Worker:
         return cpu_seconds(self.pid)
 
 
-def cpu_seconds(pid: int) -> float:
-    """Processor time of a process so far, user and system."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 class Course:
-    """What the workers run on: Redis, a migrated PostgreSQL, the sandbox, and their processes."""
+    """Servers, and workers on them that wait for their turns."""
 
-    def __init__(self, group: ProcessGroup, directory: Path, env: Mapping[str, str], sandbox_url: str) -> None:
-        self.group = group
-        self.directory = directory
-        self.env = env
-        self.sandbox_url = sandbox_url
-        self._redis = redis.Redis.from_url(env["REDIS_URL"])
-        self._app = Celery("course", broker=env["REDIS_URL"], set_as_current=False)
+    def __init__(self, servers: Servers) -> None:
+        self.group = servers.group
+        self.env = servers.env
+        self.sandbox_url = servers.sandbox_url
+        self._servers = servers
+        self._redis = redis.Redis.from_url(servers.env["REDIS_URL"])
+        self._app = Celery("course", broker=servers.env["REDIS_URL"], set_as_current=False)
 
     def start_worker(self, name: str, app: str, queue: str, env: Mapping[str, str]) -> Worker:
         """Start a worker of the queue, as production starts it, and have it wait. Raises `ProcessFailed`."""
-        argv = [sys.executable, "-m", "celery", "-A", app, "worker", "-P", "threads", "-l", "INFO", "-Q", queue]
-        # in a folder of its own, so that no .env is read
-        pid = self.group.start(name, [*argv, "-n", f"{name}@%h"], env={**self.env, **env}, cwd=self.directory, stage=1)
-        worker = Worker(name, queue, pid)
-        ready = f"{worker.node} ready."
-        self.group.wait_for_line(name, lambda line: line if ready in line else None, READY_SECONDS)
+        worker = Worker(name, queue, self._servers.start_worker(name, app, queue, env))
         self._tell(worker, "cancel_consumer")
         return worker
 
@@ -130,27 +111,5 @@ class Course:
 @contextmanager
 def course() -> Iterator[Course]:
     """Everything but the workers started; all of it is gone afterwards."""
-    with (
-        tempfile.TemporaryDirectory(prefix="autotrader-rounds-") as folder,
-        LocalRedis() as server,
-        LocalPostgres() as postgres,
-        ProcessGroup(Path(folder), grace=20.0) as group,
-    ):
-        database_url = postgres.create_database("rounds")
-        asyncio.run(upgrade(database_url))
-        plain = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
-        plain |= {"HOME": folder, "TMPDIR": folder, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-        group.start("sandbox", [sys.executable, "-m", "sandbox"], env=plain, cwd=ROOT)
-        url = group.wait_for_line("sandbox", announced_url, READY_SECONDS).rstrip("/")
-        env = {
-            **plain,
-            "NO_PROXY": "*",
-            "REDIS_URL": server.url,
-            "DATABASE_URL": database_url,
-            "TRADING_MODE": "paper",
-            "UPBIT_BASE_URL": f"{url}/upbit",
-            "KIS_BASE_URL": f"{url}/kis",
-            "YAHOO_BASE_URL": f"{url}/yahoo",
-            "TELEGRAM_ENABLED": "false",
-        }
-        yield Course(group, Path(folder), env, url)
+    with servers("rounds") as started:
+        yield Course(started)

@@ -11,7 +11,7 @@ os.environ["OTEL_SDK_DISABLED"] = "true"
 
 from opentelemetry.instrumentation.redis import RedisInstrumentor
 
-from tasks import lifecycle
+from tasks import worker
 from tasks.app import app
 from telemetry import celery_metrics, celery_spans, databases
 
@@ -21,5 +21,5 @@ celery_spans.instrument = lambda: None
 celery_metrics.CeleryMetrics.connect = lambda self: None  # type: ignore[method-assign]
 RedisInstrumentor.instrument_client = staticmethod(lambda *_, **__: None)  # type: ignore[method-assign]
 databases.instrument = lambda engine, tracers=None: None
-lifecycle.start_counters = lambda settings, markets: None
+worker.start_counters = lambda settings, markets: None
 app.conf.update(worker_send_task_events=False, task_send_sent_event=False)

@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import csv
-import os
-import socket
 import sys
 import tempfile
 import time
@@ -27,20 +25,15 @@ from typing import Any
 import asyncpg
 
 from benchmarks.limits import TARGET
-from benchmarks.rounds import cpu_seconds
+from benchmarks.servers import READY_SECONDS, Servers, cpu_seconds, servers
 from sandbox.candles import COLUMNS
-from sandbox.client import SandboxControl, announced_url
 from sandbox.limits import BLOCKED, TOO_MANY_REQUESTS, UPBIT_GROUPS
-from sandbox.local import LocalPostgres, LocalRedis
 from sandbox.local.server import free_port
-from sandbox.processes import ProcessFailed, ProcessGroup
+from sandbox.processes import ProcessFailed
 from sandbox.simulated import walk
-from storage.migrate import upgrade
 from trading.types import Candle
 
-ROOT = Path(__file__).resolve().parents[1]
 SEED = 7
-READY_SECONDS = 60.0
 # a sweep that takes this much longer than its symbols could need is not measured but stuck
 PATIENCE_SECONDS = 60.0
 SECONDS_PER_SYMBOL = 1.0
@@ -117,12 +110,10 @@ def _write(path: Path, candles: Sequence[Candle]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """What a sweep runs on: the processes, the sandbox's control API and the environment of the workers."""
+    """What a sweep runs on: the servers, the environment of its workers, and their processes."""
 
-    group: ProcessGroup
-    sandbox: SandboxControl
+    servers: Servers
     env: Mapping[str, str]
-    directory: Path
     workers: Sequence[int]
 
     @property
@@ -138,46 +129,17 @@ class System:
 @contextmanager
 def running(symbols: Sequence[str], workers: int, app: str, exporting: bool) -> Iterator[System]:
     """Everything started, its workers of `app` waiting for the sweep; all of it is gone afterwards."""
-    with (
-        tempfile.TemporaryDirectory(prefix="autotrader-sweep-") as folder,
-        LocalRedis() as redis,
-        LocalPostgres() as postgres,
-        ProcessGroup(Path(folder)) as group,
-    ):
-        directory = Path(folder)
-        write_candles(directory / "candles", symbols)
-        database_url = postgres.create_database("sweep")
-        asyncio.run(upgrade(database_url))
-        plain = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
-        plain |= {"HOME": folder, "TMPDIR": folder, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-        serve = [sys.executable, "-m", "sandbox", "--enforce-limits", "--candles", str(directory / "candles")]
-        group.start("sandbox", serve, env=plain, cwd=ROOT)
-        url = group.wait_for_line("sandbox", announced_url, READY_SECONDS).rstrip("/")
-        env = {
-            **plain,
-            "NO_PROXY": "*",
-            "REDIS_URL": redis.url,
-            "DATABASE_URL": database_url,
-            "TRADING_MODE": "paper",
-            "UPBIT_BASE_URL": f"{url}/upbit",
-            "UPBIT_SYMBOLS": ",".join(symbols),
-            "TELEGRAM_ENABLED": "false",
-            "LOG_FORMAT": "json" if exporting else "console",
-        }
-        if exporting:
-            env["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"{url}/otlp"
-        pids = [_start_worker(group, f"upbit{number}", app, env, directory) for number in range(1, workers + 1)]
-        yield System(group, SandboxControl(url), env, directory, pids)
-
-
-def _start_worker(group: ProcessGroup, name: str, app: str, env: Mapping[str, str], directory: Path) -> int:
-    # in a folder of its own, so that no .env is read
-    celery = [sys.executable, "-m", "celery", "-A", app, "worker", "-P", "threads", "-l", "INFO", "-Q", "upbit"]
-    port = {"PROMETHEUS_PORT": str(free_port())} if "OTEL_EXPORTER_OTLP_ENDPOINT" in env else {}
-    pid = group.start(name, [*celery, "-n", f"{name}@%h"], env={**env, **port}, cwd=directory, stage=1)
-    ready = f"{name}@{socket.gethostname()} ready."
-    group.wait_for_line(name, lambda line: line if ready in line else None, READY_SECONDS)
-    return pid
+    with tempfile.TemporaryDirectory(prefix="autotrader-candles-") as candles:
+        write_candles(Path(candles), symbols)
+        with servers("sweep", "--enforce-limits", "--candles", candles) as started:
+            env = {"UPBIT_SYMBOLS": ",".join(symbols), "LOG_FORMAT": "json" if exporting else "console"}
+            if exporting:
+                env["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"{started.sandbox_url}/otlp"
+            pids = []
+            for number in range(1, workers + 1):
+                port = {"PROMETHEUS_PORT": str(free_port())} if exporting else {}
+                pids.append(started.start_worker(f"upbit{number}", app, "upbit", {**env, **port}))
+            yield System(started, {**started.env, **env}, pids)
 
 
 def measure(count: int, workers: int, *, app: str = "tasks", exporting: bool = False) -> Result:
@@ -187,15 +149,16 @@ def measure(count: int, workers: int, *, app: str = "tasks", exporting: bool = F
     Raises `ProcessFailed` if it does not come to its end.
     """
     with running(names(count), workers, app, exporting) as system:
-        system.sandbox.delete("state")
+        group, sandbox = system.servers.group, system.servers.sandbox
+        sandbox.delete("state")
         cpu = system.cpu_seconds
         publish = [sys.executable, "-m", "celery", "-A", "tasks", "call", "tasks.analysis.sweep"]
         publish += ["--args", '["upbit"]', "--queue", "upbit"]
-        system.group.run("publish", publish, env=system.env, cwd=system.directory, seconds=READY_SECONDS)
+        group.run("publish", publish, env=system.env, cwd=system.servers.directory, seconds=READY_SECONDS)
         states = _wait_for_the_end(system, PATIENCE_SECONDS + SECONDS_PER_SYMBOL * count)
         cpu = system.cpu_seconds - cpu
-        asked = [row for row in system.sandbox.get("requests") if row["service"] == "upbit"]
-        limits = system.sandbox.get("summary")["limits"]
+        asked = [row for row in sandbox.get("requests") if row["service"] == "upbit"]
+        limits = sandbox.get("summary")["limits"]
     times = [row["at"] for row in asked]
     return Result(
         symbols=count,
@@ -217,7 +180,7 @@ def _wait_for_the_end(system: System, seconds: float) -> Counter[str]:
     """How many symbols ended in which state, once the run has ended."""
     deadline = time.monotonic() + seconds
     while not _rows(system, "SELECT 1 FROM runs WHERE status = 'finished'"):
-        system.group.check()
+        system.servers.group.check()
         if time.monotonic() > deadline:
             left = _rows(system, "SELECT count(*) AS n FROM run_symbols WHERE state NOT IN ('done', 'failed')")
             raise ProcessFailed(f"the sweep did not end within {seconds:g} s; {left[0]['n']} symbols are left")

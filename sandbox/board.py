@@ -255,7 +255,7 @@ def _addresses(board: Board) -> list[Text]:
         _title("Open in a browser"),
         Text(f"sandbox     {board.sandbox_url}/  (chat, {telemetry})"),
         Text(f"flower      {board.flower_url}/  user {user}  password {password}"),
-        Text(f"api         {board.api_url}/docs  token {board.api_token}"),
+        Text(f"desk        {board.api_url}/  (API at /docs)  token {board.api_token}"),
         Text("prometheus  http://127.0.0.1:PORT/metrics with the port of"),
         Text(f"  {'  '.join(ports)}"),
     ]

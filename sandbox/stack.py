@@ -40,6 +40,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SERVICES = {"upbit": "upbit", "kis": "kis", "yfinance": "yahoo"}
 
 TRADE_CHAT, ERROR_CHAT = "1001", "2002"
+CHAT_TITLES = {TRADE_CHAT: "자동매매", ERROR_CHAT: "자동매매 오류"}
 FLOWER_USER = "demo"
 HANG_SECONDS = 60
 # often enough to be worth watching
@@ -165,6 +166,8 @@ class Stack:
         self.group.start("sandbox", argv, env={**_clean(os.environ), "TMPDIR": str(self._tmp)}, cwd=ROOT)
         self.sandbox_url = self.group.wait_for_line("sandbox", announced_url, READY_SECONDS).rstrip("/")
         self.control = SandboxControl(self.sandbox_url)
+        for chat, title in CHAT_TITLES.items():
+            self.control.post("telegram/titles", {"chat_id": int(chat), "title": title})
         served = self.control.get("symbols")
         self.symbols = {market: tuple(served.get(market, ())) for market in MARKETS}
 

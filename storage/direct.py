@@ -19,6 +19,10 @@ class DatabaseUnavailable(Exception):
     """The database does not answer or lacks the table; the message says what it says, without address or password."""
 
 
+class NotMigrated(DatabaseUnavailable):
+    """It lacks the table."""
+
+
 @asynccontextmanager
 async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection that is closed afterwards. Raises `DatabaseUnavailable`, also for what fails within."""
@@ -36,6 +40,6 @@ async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
         finally:
             await opened.close(timeout=CONNECT_TIMEOUT_SECONDS)
     except asyncpg.UndefinedTableError:
-        raise DatabaseUnavailable("the database was not migrated; run: autotrader migrate") from None
+        raise NotMigrated("the database was not migrated; run: autotrader migrate") from None
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
         raise DatabaseUnavailable(type(error).__name__) from None

@@ -6,8 +6,8 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from storage.errors import StorageError
-from storage.faults import CONNECT_TIMEOUT_SECONDS, cure, describe
+from storage.errors import NotReady, StorageError
+from storage.faults import CONNECT_TIMEOUT_SECONDS, Fault, describe, fault_of
 from storage.migrate import current
 from storage.tables import SCHEMA_REVISION
 
@@ -62,16 +62,9 @@ async def check_ready(engine: AsyncEngine) -> None:
     try:
         revision = await current(engine)
     except (SQLAlchemyError, OSError, TimeoutError) as error:
-        unknown = f"cannot be used ({type(error).__name__}); look at the server's log"
-        raise StorageError(f"{where}: {cure(error) or unknown}") from None
+        raise NotReady(where, fault_of(error) or Fault("unusable", {"reason": type(error).__name__})) from None
     if revision is None:
-        raise StorageError(f"{where} was never migrated; run: autotrader migrate")
-    if revision < SCHEMA_REVISION:
-        raise StorageError(
-            f"{where} is at migration {revision}, this version needs {SCHEMA_REVISION}; run: autotrader migrate"
-        )
-    if revision > SCHEMA_REVISION:
-        raise StorageError(
-            f"{where} is at migration {revision}, newer than the {SCHEMA_REVISION} of this version; "
-            "deploy the version that migrated it"
-        )
+        raise NotReady(where, Fault("unmigrated"))
+    if revision != SCHEMA_REVISION:
+        name = "behind" if revision < SCHEMA_REVISION else "ahead"
+        raise NotReady(where, Fault(name, {"at": revision, "needed": SCHEMA_REVISION}))

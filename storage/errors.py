@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from sqlalchemy.exc import IntegrityError
 
+from storage.faults import Fault
+
 
 class StorageError(Exception):
     """The database cannot be used, or contradicts what it was told; the message is one line with the cure."""
+
+
+class NotReady(StorageError):
+    """PostgreSQL at `where` does not answer, or does not stand at the migration that is needed."""
+
+    def __init__(self, where: str, fault: Fault) -> None:
+        super().__init__(f"{where}: {fault}")
+        self.where = where
+        self.fault = fault
 
 
 class NotFound(StorageError):

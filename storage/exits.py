@@ -41,9 +41,10 @@ async def begin(
     exit: Exit,
     average_price: Decimal,
     trace_id: str | None = None,
+    at: datetime | None = None,
 ) -> OpenExit:
     """Open an exit, or return the one of that symbol that is open, whatever its kind. The orders of an exit name it,
-    so a second look at the same price begins no second sale."""
+    so a second look at the same price begins no second sale. It began `at` a time, if not now."""
     statement = (
         insert(risk_exits)
         .values(
@@ -56,6 +57,7 @@ async def begin(
             average_price=average_price,
             reason=exit.reason,
             trace_id=trace_id,
+            **({} if at is None else {"at": at}),
         )
         .on_conflict_do_nothing(
             index_elements=[risk_exits.c.market, risk_exits.c.symbol], index_where=text("ended_at IS NULL")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
+from io import StringIO
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+
+_writing = Lock()
 
 
 async def upgrade(url: str, revision: str = "head") -> None:
@@ -47,6 +52,36 @@ def head() -> str:
     if revision is None:
         raise RuntimeError(f"no migrations in {MIGRATIONS}")
     return revision
+
+
+def script() -> str:
+    """All migrations as one text of SQL, for a schema with nothing in it. Takes a second the first time: call it in a
+    thread where others wait."""
+    # two that write it at once would share Alembic's globals
+    with _writing:
+        return _script()
+
+
+@lru_cache(maxsize=1)
+def _script() -> str:
+    from alembic.operations import Operations
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    scripts, written = ScriptDirectory.from_config(config()), StringIO()
+    context = MigrationContext.configure(
+        dialect_name="postgresql",
+        # any other style would double each percent sign of a text
+        dialect_opts={"paramstyle": "named"},
+        opts={
+            "as_sql": True,
+            "output_buffer": written,
+            "fn": lambda revision, _: scripts._upgrade_revs("head", revision),
+        },
+    )
+    with Operations.context(context):
+        context.run_migrations()
+    return written.getvalue()
 
 
 async def current(engine: AsyncEngine) -> str | None:

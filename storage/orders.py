@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, func, select, update
@@ -35,10 +35,16 @@ class Missed:
 
 
 async def plan(
-    engine: AsyncEngine, intent: OrderIntent, *, origin: Origin, leg: int = 1, trace_id: str | None = None
+    engine: AsyncEngine,
+    intent: OrderIntent,
+    *,
+    origin: Origin,
+    leg: int = 1,
+    trace_id: str | None = None,
+    at: datetime | None = None,
 ) -> JournalOrder:
-    """Commit the intent before anything is sent. The same client order id again returns the first order,
-    whose quantity and price stand: send `.intent`, not what was computed anew.
+    """Commit the intent before anything is sent; it is as old as `at` says, if not of now. The same client order id
+    again returns the first order, whose quantity and price stand: send `.intent`, not what was computed anew.
 
     Raises `Contradiction` if that id belongs to another symbol, side or origin.
     """
@@ -48,6 +54,7 @@ async def plan(
             **_columns(intent, origin),
             leg=leg,
             trace_id=trace_id,
+            **({} if at is None else {"created_at": at}),
         )
         .on_conflict_do_nothing(index_elements=[orders.c.client_order_id])
         .returning(orders.c.id)

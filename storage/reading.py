@@ -13,6 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.tables import analyses, fills, orders, pnl_reports, portfolio_snapshots, run_symbols, runs
 
+# the price ranges of an analysis, each two columns: `…_min` and `…_max`
+RANGES = ("appropriate_buy", "appropriate_sell", "buy_hope", "sell_target")
+
 Row: TypeAlias = Mapping[str, Any]
 """Values by the names of their columns."""
 
@@ -51,7 +54,7 @@ _OF_ANALYSIS = (run_symbols.c.run_id == analyses.c.run_id) & (run_symbols.c.symb
 
 
 async def analyses_page(engine: AsyncEngine, wanted: Wanted, slice: Slice) -> Page:
-    """Analyses with what came of them; `outcome` and `error` are None while the task runs."""
+    """Analyses with their price ranges and what came of them; `outcome` and `error` are None while the task runs."""
     conditions = _meeting(
         (analyses.c.market, wanted.market),
         (analyses.c.symbol, wanted.symbol),
@@ -65,6 +68,7 @@ async def analyses_page(engine: AsyncEngine, wanted: Wanted, slice: Slice) -> Pa
         select(
             *(analyses.c[name] for name in ("id", "run_id", "market", "symbol", "decision", "confidence", "reasons")),
             *(analyses.c[name] for name in ("price", "model", "rejected_by", "at", "trace_id")),
+            *(analyses.c[f"{name}_{end}"] for name in RANGES for end in ("min", "max")),
             run_symbols.c.outcome,
             run_symbols.c.error,
         )
@@ -118,6 +122,22 @@ async def run(engine: AsyncEngine, run_id: UUID) -> Row | None:
     """One run, as in `runs_page`."""
     async with engine.connect() as connection:
         return _one(await connection.execute(_runs().where(runs.c.id == run_id)))
+
+
+async def run_of_task(engine: AsyncEngine, task_id: str, since: datetime) -> UUID | None:
+    """The run that a sweep's task opened at or after `since`."""
+    statement = select(runs.c.id).where(runs.c.opened_at >= since, runs.c.task_id == task_id)
+    async with engine.connect() as connection:
+        found: UUID | None = await connection.scalar(statement)
+        return found
+
+
+async def run_at(engine: AsyncEngine, market: str, slot: datetime) -> UUID | None:
+    """The run that has the slot of a market."""
+    statement = select(runs.c.id).where(runs.c.market == market, runs.c.slot == slot)
+    async with engine.connect() as connection:
+        found: UUID | None = await connection.scalar(statement)
+        return found
 
 
 async def symbols_of(engine: AsyncEngine, run_id: UUID) -> Sequence[Row]:

@@ -28,9 +28,17 @@ NOTIFIER_SILENT_SECONDS = 20.0
 # set while it is known, and was told, that a process is silent: the Unix seconds of the last sign it gave, or 0
 SILENT_KEY = "autotrader:silent:{process}"
 
+# Somebody else may hold it since.
+_RELEASE = "if redis.call('GET',KEYS[1])==ARGV[1] then return redis.call('DEL',KEYS[1]) end return 0"
+
 
 class RedisUnavailable(Exception):
-    """Redis does not answer; the message names where and the cure."""
+    """Redis does not answer; the message names where and the cure. `reason` is the name of the error."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"Redis at {where} is not reachable ({reason}): start it, or set REDIS_URL to where it runs")
+        self.where = where
+        self.reason = reason
 
 
 def open_redis(url: str) -> Redis:
@@ -42,6 +50,11 @@ def open_redis(url: str) -> Redis:
 def seconds_since(sign: bytes | str | None) -> float | None:
     """Seconds since a process gave this sign, never negative; None if it gave none."""
     return None if sign is None else max(0.0, time.time() - float(sign))
+
+
+async def release(client: Redis, key: str, token: str) -> None:
+    """Delete a lease at `key` if it is still the one that holds `token`. Raises `RedisError`."""
+    await client.eval(_RELEASE, 1, key, token)
 
 
 async def check_redis(client: Redis, url: str) -> None:
@@ -66,6 +79,4 @@ def check_redis_sync(url: str) -> None:
 def _unavailable(url: str, error: Exception) -> RedisUnavailable:
     parts = urlsplit(url)
     where = f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
-    return RedisUnavailable(
-        f"Redis at {where} is not reachable ({type(error).__name__}): start it, or set REDIS_URL to where it runs"
-    )
+    return RedisUnavailable(where, type(error).__name__)

@@ -37,11 +37,14 @@ async def open_run(
     task_id: str,
     symbols: Iterable[str],
     trace_id: str | None = None,
+    run_id: UUID | None = None,
 ) -> OpenedRun:
-    """Take the slot of a market with its symbols pending, or say who has it. `slot` is aware."""
+    """Take the slot of a market with its symbols pending, or say who has it. `slot` is aware; a new run is called
+    `run_id`, if that is given."""
+    named = {} if run_id is None else {"id": run_id}
     async with engine.begin() as connection:
         run_id = await _insert(
-            connection, market=market, slot=slot, task_id=task_id, status="opened", trace_id=trace_id
+            connection, market=market, slot=slot, task_id=task_id, status="opened", trace_id=trace_id, **named
         )
         if run_id is not None:
             rows = [{"run_id": run_id, "symbol": symbol} for symbol in dict.fromkeys(symbols)]

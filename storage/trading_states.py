@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, select, text
 from sqlalchemy.dialects.postgresql import distinct_on, insert
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.tables import trading_states
-from trading.state import State, TradingState
+from trading.state import State, TradingState, tightens
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +24,52 @@ class Written:
 
 async def write(engine: AsyncEngine, state: TradingState, *, by: str) -> None:
     """Put a scope into a state; `by` says who did. An `active` row takes an earlier one back."""
-    values = {
+    async with engine.begin() as connection:
+        await _insert(connection, state, by)
+
+
+async def tighten(
+    engine: AsyncEngine, state: TradingState, *, by: str, now: datetime, at: datetime | None = None
+) -> TradingState | None:
+    """Put a scope into a state unless its own is as strict for as long already; that one, or None if it was written.
+    The row is of the database's own time, unless `at` is given.
+
+    One transaction: of two who tighten the same scope at once, the second sees what the first wrote.
+    """
+    async with engine.begin() as connection:
+        states = [row.state for row in await _written(connection, now, alone=True)]
+        if tightens(state, states, now):
+            await _insert(connection, state, by, at)
+            return None
+    [own] = [one for one in states if (one.market, one.symbol) == (state.market, state.symbol)]
+    return own
+
+
+async def take_back(engine: AsyncEngine, active: TradingState, *, by: str, now: datetime) -> tuple[bool, list[Written]]:
+    """Write `active` over the state of its scope, if one is in force there: whether it was, and what else holds.
+
+    One transaction: of two who take the same state back at once, one does.
+    """
+    async with engine.begin() as connection:
+        states = await _written(connection, now, alone=True)
+        others = [row for row in states if (row.state.market, row.state.symbol) != (active.market, active.symbol)]
+        found = len(others) < len(states)
+        if found:
+            await _insert(connection, active, by)
+    return found, others
+
+
+async def _insert(connection: AsyncConnection, state: TradingState, by: str, at: datetime | None = None) -> None:
+    values: dict[str, object] = {
         "market": state.market,
         "symbol": state.symbol,
         "state": state.state.value,
         "reason": state.reason,
         "until": state.until,
         "set_by": by,
+        **({} if at is None else {"at": at}),
     }
-    async with engine.begin() as connection:
-        await connection.execute(insert(trading_states).values(values))
+    await connection.execute(insert(trading_states).values(values))
 
 
 async def resumed_at(engine: AsyncEngine, market: str) -> datetime | None:
@@ -57,6 +93,15 @@ async def in_force(engine: AsyncEngine, now: datetime) -> list[TradingState]:
 
 async def written(engine: AsyncEngine, now: datetime) -> list[Written]:
     """The same, with who wrote each row and when."""
+    async with engine.connect() as connection:
+        return await _written(connection, now)
+
+
+async def _written(connection: AsyncConnection, now: datetime, *, alone: bool = False) -> list[Written]:
+    """The same over a connection; `alone` keeps everybody else from writing until its transaction ends."""
+    if alone:
+        # conflicts with the lock of any insert, and with itself; whoever reads does not wait
+        await connection.execute(text("LOCK TABLE trading_states IN SHARE ROW EXCLUSIVE MODE"))
     table = trading_states
     newest = (
         select(table)
@@ -65,8 +110,7 @@ async def written(engine: AsyncEngine, now: datetime) -> list[Written]:
         .subquery()
     )
     statement = select(newest).where(newest.c.state != State.ACTIVE.value).order_by(newest.c.seq)
-    async with engine.connect() as connection:
-        rows = (await connection.execute(statement)).all()
+    rows = (await connection.execute(statement)).all()
     return [_read(row) for row in rows if row.until is None or now < row.until]
 
 

@@ -17,11 +17,12 @@ from tasks import pipeline
 from tasks.app import app, settings
 from tasks.base import AsyncTask
 from tasks.lease import symbol_lease
+from tasks.progress import tell
 from tasks.runs import complete, fail
 from telemetry.deliveries import sent_at
 from telemetry.instruments import outcomes, sweeps
 from telemetry.trace_ids import current_trace_id
-from workers.runtime import current_runtime
+from workers.runtime import Runtime, current_runtime
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,9 @@ async def sweep(self: Any, market: str) -> Result:
     )
     if run.duplicate:
         return ended(market, "duplicate", slot=this_slot.isoformat())
-    for symbol in await runs.pending_symbols(runtime.engine, run.id):
+    pending = await runs.pending_symbols(runtime.engine, run.id)
+    for number, symbol in enumerate(pending):
+        await tell(number, len(pending), "publishing")
         await publish(market, symbol, run.id)
     await runs.mark_published(runtime.engine, run.id)
     return ended(market, "published", run_id=str(run.id))
@@ -103,12 +106,16 @@ async def analyze_and_trade(self: Any, market: str, symbol: str, run_id: str) ->
     Returns the named outcome. Every failure leaves as an exception, after the run's row says so.
     """
     check_market(market)
-    runtime = current_runtime()
-    run = uuid.UUID(run_id)
+    outcome = await see_through(current_runtime(), market, symbol, uuid.UUID(run_id))
+    return {"outcome": outcome, "market": market, "symbol": symbol}
+
+
+async def see_through(runtime: Runtime, market: str, symbol: str, run: uuid.UUID) -> str:
+    """What `analyze_and_trade` does; returns the outcome's name."""
     try:
-        async with symbol_lease(runtime.redis, market, symbol) as held:
+        async with symbol_lease(runtime.redis, market, symbol, within=runtime.leases) as held:
             if not await runs.is_pending(runtime.engine, run, symbol):
-                return {"outcome": "duplicate", "market": market, "symbol": symbol}
+                return "duplicate"
             outcome = await pipeline.analyse_and_trade(runtime, market, symbol, run) if held else "busy"
             await runs.finish_symbol(runtime.engine, run, symbol, outcome)
     except BaseException as error:
@@ -116,7 +123,7 @@ async def analyze_and_trade(self: Any, market: str, symbol: str, run_id: str) ->
         raise
     outcomes.add(1, {"market": market, "outcome": outcome})
     await complete(runtime, market, run)
-    return {"outcome": outcome, "market": market, "symbol": symbol}
+    return outcome
 
 
 def ended(market: str, outcome: str, **details: str) -> Result:

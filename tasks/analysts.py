@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 
 from opentelemetry import trace
 
+from settings import Settings
 from storage import llm_calls
+from tasks.strategies import thresholds_of
+from telemetry import simulation
 from telemetry.instruments import llm_budget_left
 from telemetry.trace_ids import current_trace_id
 from trading import analyst, market_risk, prompt
@@ -21,6 +24,7 @@ from trading.indicators import Indicators
 from trading.periods import kst_day, starts
 from trading.signals import Language
 from trading.snapshot import Snapshot
+from trading.thresholds import Thresholds
 from trading.types import Analysis, Candle, Instrument, Position, Quote
 from trading.validator import CHECKS, PRICE_CHECKS, validate
 from workers.runtime import Runtime
@@ -65,7 +69,7 @@ async def judge(runtime: Runtime, run_id: uuid.UUID, material: Material) -> Anal
     """What the analyst of the settings makes of it, validated. A model that gives no advice is a HOLD that says why;
     raises what storage and Redis raise."""
     if runtime.settings.analyst == "rules":
-        return _by_rules(material, runtime.settings.notify_language)
+        return _by_rules(material, runtime.settings)
     return await _by_model(runtime, run_id, material)
 
 
@@ -74,7 +78,8 @@ def gave_no_advice(analysis: Analysis) -> bool:
     return analysis.rejected_by in RULES
 
 
-def _by_rules(material: Material, language: Language) -> Analysis:
+def _by_rules(material: Material, settings: Settings) -> Analysis:
+    language = settings.notify_language
     with _tracer.start_as_current_span("analyse"):
         made = analyst.analyse(
             material.instrument,
@@ -86,7 +91,15 @@ def _by_rules(material: Material, language: Language) -> Analysis:
             indicators=material.indicators,
         )
         # its signals are made of the indicators already
-        return validate(made, material.indicators, material.quote, None, checks=PRICE_CHECKS, language=language)
+        return validate(
+            made,
+            material.indicators,
+            material.quote,
+            None,
+            thresholds=_thresholds(material, settings),
+            checks=PRICE_CHECKS,
+            language=language,
+        )
 
 
 async def _by_model(runtime: Runtime, run_id: uuid.UUID, material: Material) -> Analysis:
@@ -99,14 +112,22 @@ async def _by_model(runtime: Runtime, run_id: uuid.UUID, material: Material) -> 
     with _tracer.start_as_current_span("build_prompt") as span:
         asked = prompt.build(_snapshot(material), language)
         span.set_attribute("prompt.length", len(asked.user))
-    answer = await model_of(runtime).ask(asked)
+    with simulation.real():
+        # a model takes money for it, whatever world it is asked about
+        answer = await model_of(runtime).ask(asked)
     await _keep(runtime, run_id, material.instrument, asked, answer)
     if answer.advice is None:
         rule = f"llm_{answer.outcome}" if f"llm_{answer.outcome}" in RULES else "llm_failed"
         return no_advice(RULES[rule][language], answer.model, quote, rule)
     made = answer.advice.analysis(answer.model, quote)
-    risk = market_risk.assess(material.daily, material.hourly, await _reference(runtime, material.instrument))
-    return validate(made, material.indicators, quote, risk, checks=CHECKS, language=language)
+    limits = _thresholds(material, settings)
+    reference = await _reference(runtime, material.instrument)
+    risk = market_risk.assess(material.daily, material.hourly, reference, limits)
+    return validate(made, material.indicators, quote, risk, thresholds=limits, checks=CHECKS, language=language)
+
+
+def _thresholds(material: Material, settings: Settings) -> Thresholds:
+    return thresholds_of(settings, material.instrument.market, material.instrument.symbol)
 
 
 def _snapshot(material: Material) -> Snapshot:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from kombu import Queue
 
-from beat.schedule import orders_queue, static_schedule
-from settings import MARKETS, get_settings
+from beat.schedule import static_schedule
+from settings import MARKETS, get_settings, orders_queue
 from telemetry.publishing import TracedCelery
 
 settings = get_settings()
 
-MODULES = ("analysis", "orders", "guard", "reports", "sessions", "lost", "heartbeat")
+MODULES = ("analysis", "orders", "guard", "reports", "sessions", "lost", "heartbeat", "replay")
 
 app = TracedCelery("autotrader", include=[f"tasks.{name}" for name in MODULES])
 

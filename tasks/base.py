@@ -7,10 +7,12 @@ fails the task.
 from __future__ import annotations
 
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 from celery import Task
 
+from tasks.progress import telling
 from tasks.redeliveries import its_turn
 from telemetry.instruments import task_deadline
 from workers.loop import DeadlineExceeded
@@ -30,7 +32,7 @@ class AsyncTask(Task):  # type: ignore[misc]
         try:
             runtime = current_runtime()
             with its_turn(runtime, self, self.deadline):
-                return runtime.run(self.run(*args, **kwargs), self.deadline)
+                return runtime.run(telling(self, partial(self.run, *args, **kwargs)), self.deadline)
         except DeadlineExceeded:
             task_deadline.add(1, {"task": self.name})
             raise

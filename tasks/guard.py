@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -62,7 +62,8 @@ async def guard(self: Any, market: str) -> Result:
     """Check every position of the market's enabled symbols, and go on with the exits that are not done, of whatever
     symbol."""
     check_market(market)
-    return await guard_market(current_runtime(), market, datetime.now(UTC))
+    runtime = current_runtime()
+    return await guard_market(runtime, market, runtime.now())
 
 
 async def guard_market(runtime: Runtime, market: str, now: datetime) -> Result:
@@ -103,10 +104,11 @@ async def guard_symbol(
     """Leave a position where a rule says so; None where none does, else what came of the attempt."""
     client = await runtime.market(market)
     instrument, quote = await client.instrument(symbol), await client.quote(symbol)
+    instruments.data_age.set((runtime.now() - quote.at).total_seconds(), {"market": market})
     found = None if position is None or begun else await find_exit(runtime, instrument, position, quote)
     if found is None and begun is None:
         return None
-    async with symbol_lease(runtime.redis, market, symbol) as held:
+    async with symbol_lease(runtime.redis, market, symbol, within=runtime.leases) as held:
         if not held:
             return "busy"
         desk = await desk_of(runtime, market, symbol)
@@ -139,6 +141,7 @@ async def begin(desk: Desk, found: Exit, position: Position) -> OpenExit:
         exit=found,
         average_price=position.average_price,
         trace_id=current_trace_id(),
+        at=desk.runtime.written_at(),
     )
     if begun.created:
         log.warning("%s: %s", desk.symbol, found.reason)
@@ -151,7 +154,7 @@ async def begin(desk: Desk, found: Exit, position: Position) -> OpenExit:
 
 async def leave(desk: Desk, client: MarketData, begun: OpenExit, quote: Quote) -> str:
     """Sell what is held at the best bid, at once; what is left is sold at the next turn."""
-    engine, now = desk.runtime.engine, datetime.now(UTC)
+    engine, now = desk.runtime.engine, desk.runtime.now()
     try:
         await check_armed(desk.runtime, desk.market, now)
     except NotArmed as error:
@@ -284,7 +287,7 @@ def exit_intent(instrument: Instrument, begun: OpenExit, quantity: Decimal, pric
 
 async def end(desk: Desk, begun: OpenExit, reason: str = "") -> str:
     """The exit is over: everything is sold, or what is left cannot be, for `reason`. Returns how it ended."""
-    engine, now = desk.runtime.engine, datetime.now(UTC)
+    engine, now = desk.runtime.engine, desk.runtime.now()
     fills = [fill for order in await journal.for_exit(engine, begun.id) for fill in order.fills]
     sold = sum((fill.quantity for fill in fills), Decimal(0))
     outcome: ExitOutcome = "sold_all" if not reason else "sold_part" if sold else "given_up"

@@ -16,8 +16,11 @@ from collections.abc import AsyncIterator
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from storage.redis import release
+
 log = logging.getLogger(__name__)
 
+LEASES = "autotrader:lease"
 LEASE_SECONDS = 15.0
 RENEW_SECONDS = 5.0
 # How long a second run waits for the first before it gives up.
@@ -25,7 +28,6 @@ WAIT_SECONDS = LEASE_SECONDS + 5.0
 POLL_SECONDS = 0.25
 
 _RENEW = "if redis.call('GET',KEYS[1])==ARGV[1] then return redis.call('PEXPIRE',KEYS[1],ARGV[2]) end return 0"
-_RELEASE = "if redis.call('GET',KEYS[1])==ARGV[1] then return redis.call('DEL',KEYS[1]) end return 0"
 
 
 class LeaseLost(Exception):
@@ -33,12 +35,15 @@ class LeaseLost(Exception):
 
 
 @contextlib.asynccontextmanager
-async def symbol_lease(redis: Redis, market: str, symbol: str, *, wait: float = WAIT_SECONDS) -> AsyncIterator[bool]:
-    """Hold (market, symbol) inside the block. Yields False if another one kept it for `wait` seconds.
+async def symbol_lease(
+    redis: Redis, market: str, symbol: str, *, wait: float = WAIT_SECONDS, within: str = LEASES
+) -> AsyncIterator[bool]:
+    """Hold (market, symbol) inside the block. Yields False if another one kept it for `wait` seconds. A lease of other
+    leases than `within` is another one.
 
     Raises `LeaseLost` in the block's task if the lease cannot be renewed in time.
     """
-    key, token = f"autotrader:lease:{market}:{symbol}", uuid.uuid4().hex
+    key, token = f"{within}:{market}:{symbol}", uuid.uuid4().hex
     if not await _acquire(redis, key, token, wait):
         yield False
         return
@@ -55,7 +60,7 @@ async def symbol_lease(redis: Redis, market: str, symbol: str, *, wait: float = 
     finally:
         renewal.cancel()
         try:
-            await redis.eval(_RELEASE, 1, key, token)
+            await release(redis, key, token)
         except RedisError as error:
             log.warning("the lease on %s %s was not released (%s); it ends by itself", market, symbol, error)
 

@@ -37,6 +37,8 @@ async def check_losses(runtime: Runtime, market: str, now: datetime) -> TradingS
     log.warning("%s: %s", market, row.reason)
     # told first: a crash in between tells it again, and the ledger knows it
     await notifier_of(runtime).circuit_breaker(row, at=now)
-    await trading_states.write(engine, row, by=BY)
+    if await trading_states.tighten(engine, row, by=BY, now=now, at=runtime.written_at()) is not None:
+        # an operator was quicker, and is stricter
+        return None
     instruments.risk_circuit_breaker.add(1, {"scope": market})
     return row

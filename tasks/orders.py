@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from beat.sessions import is_open
@@ -22,7 +22,7 @@ from tasks.settling import cancel, refresh, settle_symbol
 from tasks.strategies import strategy_of
 from telemetry import instruments
 from telemetry.trace_ids import current_trace_id
-from trading.state import State, TradingState, effective, live_allowed, tightens
+from trading.state import State, TradingState, effective, live_allowed
 from trading.types import OpenOrder, Side, TimeInForce
 from workers.errors import Ambiguous, VenueError
 from workers.runtime import Runtime, current_runtime
@@ -49,7 +49,8 @@ Result = dict[str, Any]
 async def resolve(self: Any, market: str) -> Result:
     """Settle what is unproven, follow what rests, cancel what has no place any more, adopt what is not ours."""
     check_market(market)
-    return await resolve_market(current_runtime(), market, datetime.now(UTC))
+    runtime = current_runtime()
+    return await resolve_market(runtime, market, runtime.now())
 
 
 async def resolve_market(runtime: Runtime, market: str, now: datetime) -> Result:
@@ -98,7 +99,7 @@ async def read_book(
 
 async def resolve_symbol(runtime: Runtime, market: str, symbol: str, book: Book | None, now: datetime) -> None:
     """Settle and follow the orders of one symbol under its lease, or leave it to the run that holds it."""
-    async with symbol_lease(runtime.redis, market, symbol, wait=0) as held:
+    async with symbol_lease(runtime.redis, market, symbol, wait=0, within=runtime.leases) as held:
         if not held:
             return
         desk = await desk_of(runtime, market, symbol)
@@ -166,8 +167,7 @@ async def halt_symbol(desk: Desk, error: Ambiguous, now: datetime) -> None:
     """Two orders of the venue could be ours: nothing is ordered in the symbol until a person has looked."""
     engine = desk.runtime.engine
     halted = TradingState(State.HALTED, f"ambiguous order: {error}", None, desk.market, desk.symbol)
-    if tightens(halted, await trading_states.in_force(engine, now), now):
-        await trading_states.write(engine, halted, by="resolver")
+    if await trading_states.tighten(engine, halted, by="resolver", now=now) is None:
         await desk.notifier.trading_state_changed(halted, by="resolver", at=now)
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from opentelemetry import trace
 
-from storage import analyses
+from storage import analyses, sightings
 from tasks import pictures
 from tasks.analysts import Material, gave_no_advice, judge
 from tasks.desks import notifier_of
+from tasks.progress import tell
 from tasks.trade import Analysed, trade
+from telemetry import simulation
 from telemetry.instruments import ai_decisions, ai_rejections, analysis_duration, analysis_executions, data_age
 from telemetry.trace_ids import current_trace_id
 from trading import candles, indicators
@@ -27,6 +30,8 @@ from workers.runtime import Runtime
 DAILY_CANDLES = 200
 MINUTE_UNIT = 60
 MINUTE_CANDLES = 24
+# collecting, analysing, trading
+STEPS = 3
 
 _tracer = trace.get_tracer("autotrader")
 
@@ -55,7 +60,10 @@ async def analyse_and_trade(runtime: Runtime, market: str, symbol: str, run_id: 
     """
     client = await runtime.market(market)
     analysed = await resume(runtime, client, symbol, run_id) or await analyse(runtime, client, symbol, run_id)
+    await tell(2, STEPS, "trading")
     notifier = notifier_of(runtime)
+    if isinstance(analysed, Fresh) and not simulation.is_simulated():
+        await sightings.keep(runtime.redis, analysed.instrument, analysed.daily)
     picture = await pictures.of_analysis(runtime, analysed, analysed.daily) if isinstance(analysed, Fresh) else ""
     await notifier.analysis_complete(
         analysed.instrument,
@@ -64,7 +72,7 @@ async def analyse_and_trade(runtime: Runtime, market: str, symbol: str, run_id: 
         analysis_id=str(analysed.analysis_id),
         picture=picture,
     )
-    return await trade(runtime, notifier, analysed, datetime.now(UTC))
+    return await trade(runtime, notifier, analysed, runtime.now())
 
 
 async def resume(runtime: Runtime, client: MarketData, symbol: str, run_id: uuid.UUID) -> Analysed | None:
@@ -83,7 +91,9 @@ async def analyse(runtime: Runtime, client: MarketData, symbol: str, run_id: uui
     with _tracer.start_as_current_span(f"analyze_coin: {symbol}") as span:
         span.set_attributes({"coin.name": symbol, "market": market})
         try:
-            data = await collect(client, symbol)
+            await tell(0, STEPS, "collecting")
+            data = await collect(client, symbol, runtime.now)
+            await tell(1, STEPS, "analysing")
             with _tracer.start_as_current_span("add_indicators"):
                 values = indicators.compute(data.daily)
             broker = await runtime.broker(market)
@@ -125,8 +135,8 @@ async def analyse(runtime: Runtime, client: MarketData, symbol: str, run_id: uui
     return Fresh(run_id, stored.id, data.instrument, analysis, data.quote, data.daily)
 
 
-async def collect(client: MarketData, symbol: str) -> Collected:
-    """Ask the venue for all of it at once. Raises a `VenueError` or `BadCandles`."""
+async def collect(client: MarketData, symbol: str, now: Callable[[], datetime]) -> Collected:
+    """Ask the venue for all of it at once; `now` is aware. Raises a `VenueError` or `BadCandles`."""
     with _tracer.start_as_current_span("collect_data") as span:
         # the name first: an unknown symbol is one refusal, not four
         instrument = await client.instrument(symbol)
@@ -140,8 +150,8 @@ async def collect(client: MarketData, symbol: str) -> Collected:
             raise errors.exceptions[0] from None
         span.set_attributes({"candles.daily": len(daily.result()), "candles.minutes": len(minutes.result())})
         candles.check(daily.result(), symbol=symbol, needed=indicators.MINIMUM_ROWS)
-        candles.check_fresh(daily.result(), symbol=symbol, now=datetime.now(UTC))
-        data_age.set((datetime.now(UTC) - quote.result().at).total_seconds(), {"market": client.market})
+        candles.check_fresh(daily.result(), symbol=symbol, now=now())
+        data_age.set((now() - quote.result().at).total_seconds(), {"market": client.market})
         return Collected(instrument, daily.result(), minutes.result(), quote.result())
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from notifications.trades import TradeNotifier
 from storage import armings
@@ -74,8 +74,10 @@ async def place(desk: Desk, intent: OrderIntent, quote: Quote, *, origin: Origin
     `VenueError` after writing down what it proves.
     """
     engine, trace_id = desk.runtime.engine, current_trace_id()
-    await check_armed(desk.runtime, desk.market, datetime.now(UTC))
-    planned = await journal.plan(engine, intent, origin=origin, leg=leg, trace_id=trace_id)
+    await check_armed(desk.runtime, desk.market, desk.runtime.now())
+    planned = await journal.plan(
+        engine, intent, origin=origin, leg=leg, trace_id=trace_id, at=desk.runtime.written_at()
+    )
     if not await journal.claim(engine, planned.id, trace_id=trace_id):
         raise ClaimLost(f"{desk.symbol}: order {intent.client_order_id} is being sent by another run")
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from decimal import Decimal
 
 from storage import analyses, portfolio
@@ -44,7 +43,7 @@ async def take_snapshot(runtime: Runtime, market: str, run_id: uuid.UUID) -> Non
         currency=holdings.currency,
         cash=holdings.cash,
         positions_value=positions_value(holdings, await analyses.last_prices(runtime.engine, market)),
-        at=datetime.now(UTC),
+        at=runtime.now(),
     )
     now = in_krw((await portfolio.latest(runtime.engine)).values())
     start = in_krw((await portfolio.opening(runtime.engine)).values())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import uuid
-from datetime import UTC, datetime
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -29,7 +28,7 @@ async def complete(runtime: Runtime, market: str, run_id: uuid.UUID) -> None:
         return
     try:
         await take_snapshot(runtime, market, run_id)
-        await check_losses(runtime, market, datetime.now(UTC))
+        await check_losses(runtime, market, runtime.now())
     finally:
         # also where the portfolio could not be valued: that is told by itself
         await sum_up(runtime, run_id)

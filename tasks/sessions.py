@@ -7,8 +7,6 @@ from typing import Any
 from beat.sessions import FILES, load
 from tasks.app import app, settings
 from tasks.base import AsyncTask
-from workers.kis.access import KisAccess
-from workers.kis.holidays import KisHolidays, differences
 from workers.runtime import current_runtime
 
 
@@ -21,6 +19,10 @@ class SessionsDiffer(Exception):
 )
 async def compare(self: Any) -> dict[str, Any]:
     """Compare the next two weeks of the Korea Exchange with what KIS says. Raises `SessionsDiffer`."""
+    # the worker of another market carries nothing of KIS
+    from workers.kis.access import KisAccess
+    from workers.kis.holidays import KisHolidays, differences
+
     runtime = current_runtime()
     calendar = KisHolidays(KisAccess(runtime.http, runtime.redis, runtime.settings).trading(), runtime.redis)
     sessions = load(FILES["kis"] or "")

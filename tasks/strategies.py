@@ -11,8 +11,11 @@ from typing import Any
 from settings import MARKETS, Settings
 from trading.breaker import LossLimits, loss_limits
 from trading.strategy import BadStrategy, SymbolStrategy, strategy
+from trading.thresholds import Thresholds, thresholds
 
 SECTIONS = ("all", "account", "markets")
+# what a symbol's settings hold besides those of its strategy
+CHECKS = "checks"
 AMOUNTS = frozenset({"level_value", "level_quantity"})
 
 
@@ -26,7 +29,7 @@ def strategy_of(settings: Settings, market: str, symbol: str, currency: str) -> 
     wide, narrow = file.get("all", {}), file.get("markets", {}).get(market, {}).get(symbol, {})
     # an amount of one kind takes the place of a wider one of the other
     kept = {name: value for name, value in wide.items() if not (name in AMOUNTS and AMOUNTS & set(narrow))}
-    own = {**kept, **narrow}
+    own = {name: value for name, value in {**kept, **narrow}.items() if name != CHECKS}
     values: dict[str, object] = {"min_confidence": settings.min_confidence, **own}
     if not AMOUNTS & set(own):
         values["level_value"] = settings.order_value(currency)
@@ -34,6 +37,25 @@ def strategy_of(settings: Settings, market: str, symbol: str, currency: str) -> 
         return strategy(settings.strategy_profile, values)
     except BadStrategy as error:
         raise BadStrategy(f"{_source(settings)}: strategy of {market} {symbol}: {error}") from None
+
+
+@lru_cache(maxsize=256)
+def thresholds_of(settings: Settings, market: str, symbol: str) -> Thresholds:
+    """Where the checks of a symbol's analyses refuse: `checks` of `all`, and over it the symbol's own.
+
+    Raises `BadStrategy`, one line that names the setting and the file.
+    """
+    file = read(settings.strategy_file)
+    parts = [file.get("all", {}), file.get("markets", {}).get(market, {}).get(symbol, {})]
+    given: dict[str, object] = {}
+    try:
+        for part in (part.get(CHECKS, {}) for part in parts):
+            if not isinstance(part, dict):
+                raise BadStrategy("must be an object")
+            given |= part
+        return thresholds(given)
+    except BadStrategy as error:
+        raise BadStrategy(f"{_source(settings)}: checks of {market} {symbol}: {error}") from None
 
 
 def limits(settings: Settings) -> LossLimits:
@@ -51,6 +73,7 @@ def check(settings: Settings) -> None:
         currency = "USD" if market == "yfinance" else "KRW"
         for symbol in settings.symbols(market):
             strategy_of(settings, market, symbol, currency)
+            thresholds_of(settings, market, symbol)
     named = read(settings.strategy_file).get("markets", {})
     for market, symbols in named.items():
         for symbol in symbols:
@@ -64,7 +87,7 @@ def check(settings: Settings) -> None:
 @lru_cache(maxsize=4)
 def read(path: str) -> Mapping[str, Any]:
     """The strategy file, or nothing without one. Its shape:
-    `{"all": {…}, "account": {…}, "markets": {"upbit": {"KRW-BTC": {…}}}}`.
+    `{"all": {…}, "account": {…}, "markets": {"upbit": {"KRW-BTC": {…}}}}`; `checks` may stand in `all` and a symbol.
 
     Raises `BadStrategy` for a file that cannot be read or is shaped otherwise.
     """

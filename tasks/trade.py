@@ -156,7 +156,7 @@ async def situation_of(
         last_trade_at=last,
         trades_today=today,
         unproven=frozenset(order.intent.side for order in unproven),
-        clock_offset=runtime.http.clock.offset(now),
+        clock_offset=runtime.clock_offset(now),
     )
 
 

@@ -74,6 +74,7 @@ class CeleryMetrics:
             instruments.task_retried,
             instruments.task_deadline,
             instruments.task_redelivered,
+            instruments.task_progress_lost,
             instruments.task_publish_failed,
         ):
             instruments.start_at_zero(counter, task=self._tasks)

@@ -9,7 +9,7 @@ from typing import Any
 
 from celery import states
 
-from telemetry.publishing import SENT_AT
+from telemetry.headers import SENT_AT
 
 # the publisher's clock is not this machine's
 CLOCKS_SECONDS = 1.0

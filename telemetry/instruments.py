@@ -16,6 +16,8 @@ from typing import Literal
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
+from telemetry.simulation import is_simulated
+
 Kind = Literal["counter", "histogram", "gauge"]
 
 MILLISECONDS = (5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 180_000)
@@ -44,9 +46,23 @@ def _declare(kind: Kind, name: str, unit: str, description: str, attributes: Seq
     CATALOGUE[name] = Instrument(name, kind, unit, description, tuple(attributes))
 
 
-def _histogram(name: str, description: str, *attributes: str, unit: str, bounds: Sequence[float]) -> metrics.Histogram:
-    _declare("histogram", name, unit, description, attributes)
-    return _METER.create_histogram(name, unit, description, explicit_bucket_boundaries_advisory=bounds)
+class Histogram:
+    """How values are distributed over `bounds`; nothing of a simulated world is."""
+
+    def __init__(
+        self, name: str, description: str, attributes: Sequence[str], unit: str, bounds: Sequence[float]
+    ) -> None:
+        _declare("histogram", name, unit, description, attributes)
+        self._real = _METER.create_histogram(name, unit, description, explicit_bucket_boundaries_advisory=bounds)
+
+    def record(self, value: float, attributes: Mapping[str, str] | None = None) -> None:
+        """One more value for this attribute set, from any thread."""
+        if not is_simulated():
+            self._real.record(value, attributes)
+
+
+def _histogram(name: str, description: str, *attributes: str, unit: str, bounds: Sequence[float]) -> Histogram:
+    return Histogram(name, description, attributes, unit, bounds)
 
 
 class Observed:
@@ -81,7 +97,9 @@ class Gauge(Observed):
         _METER.create_observable_gauge(name, [self._observations], unit, description)
 
     def set(self, value: float, attributes: Mapping[str, str] | None = None) -> None:
-        """Remember `value` for this attribute set."""
+        """Remember `value` for this attribute set, unless it is of a simulated world."""
+        if is_simulated():
+            return
         self._values[_key(attributes)] = value
 
 
@@ -103,8 +121,9 @@ class Counter(ObservedCounter):
         self._lock = Lock()
 
     def add(self, amount: float, attributes: Mapping[str, str] | None = None) -> None:
-        """Add `amount` for this attribute set, from any thread; what would make the sum smaller is not added."""
-        if amount >= 0:
+        """Add `amount` for this attribute set, from any thread; what would make the sum smaller, or is of a simulated
+        world, is not added."""
+        if amount >= 0 and not is_simulated():
             key = _key(attributes)
             with self._lock:
                 self._values[key] = self._sums[key] = self._sums.get(key, 0) + amount
@@ -191,6 +210,9 @@ job_duration = _histogram(
 sweeps = _counter("autotrader.sweeps", "Sweeps by how they ended", "market", "outcome")
 outcomes = _counter("autotrader.outcomes", "Analysed symbols by what came of them", "market", "outcome")
 
+replays = _counter("autotrader.replays", "Parts of replays by how they ended", "market", "outcome")
+replayed_days = _counter("autotrader.replayed_days", "Days of a symbol that replays went through", "market")
+
 # orders and portfolio
 orders = _counter(
     "autotrader.orders", "Orders by the states they came into once they were sent", "market", "side", "state"
@@ -233,6 +255,9 @@ task_rejected = _counter("celery.task.rejected", "Messages the worker rejected o
 task_deadline = _counter("celery.task.deadline_exceeded", "Tasks cancelled at their deadline", "task")
 task_redelivered = _counter(
     "celery.task.redelivered", "Tasks that run once more, because a worker was lost while it had them", "task"
+)
+task_progress_lost = _counter(
+    "celery.task.progress_lost", "Steps of a running task that could not be stored for who follows it", "task"
 )
 task_publish_failed = _counter("celery.task.publish_failed", "Tasks that could not be sent to the broker", "task")
 task_runtime = _histogram("celery.task.runtime", "Time in the task", "task", "state", unit="s", bounds=SECONDS)

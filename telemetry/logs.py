@@ -15,6 +15,7 @@ from opentelemetry.instrumentation.logging.handler import LoggingHandler
 from opentelemetry.sdk._logs import LoggerProvider
 
 from telemetry.redacting import RedactEvent, Redactor
+from telemetry.simulation import not_simulated
 
 # These write whole URLs, with the bot token or a key in them, at INFO.
 LOUD_LOGGERS = ("httpx", "httpcore", "telegram", "yfinance", "urllib3", "peewee")
@@ -65,6 +66,7 @@ def configure(log_format: str, level: str, redactor: Redactor | None = None) -> 
         )
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(NotAgain(EXPORT_LOGGERS, REPEAT_SECONDS))
+    handler.addFilter(not_simulated)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -103,6 +105,7 @@ class ExportingHandler(LoggingHandler):
     def __init__(self, provider: LoggerProvider) -> None:
         super().__init__(logger_provider=provider)
         self.addFilter(_not_of_an_export)
+        self.addFilter(not_simulated)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Export the text and the exception; the extras of others (Celery adds a task's arguments) stay here."""

@@ -15,10 +15,8 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.celery import utils
 from opentelemetry.propagate import inject
 
+from telemetry.headers import SENT_AT
 from telemetry.instruments import task_publish_failed
-
-# When a message was published, as Unix seconds; Celery carries no such time itself.
-SENT_AT = "x_sent_at"
 
 _tracer = trace.get_tracer("autotrader.celery")
 

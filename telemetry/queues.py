@@ -19,8 +19,8 @@ from typing import Any, cast
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from telemetry.headers import SENT_AT
 from telemetry.instruments import queue_length, queue_oldest_age, queue_unacked
-from telemetry.publishing import SENT_AT
 
 log = logging.getLogger(__name__)
 

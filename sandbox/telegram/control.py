@@ -1,4 +1,4 @@
-"""Lets a person write to the bot and press its buttons, and shows what the bot has answered and set."""
+"""Lets a person write to the bot, press its buttons and name the chats, and shows what the bot has answered and set."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class TelegramControl:
             web.get(f"{prefix}/commands", self._commands),
             web.get(f"{prefix}/photos/{{id}}", self._photo),
             web.put(f"{prefix}/pace", self._pace),
+            web.post(f"{prefix}/titles", self._title),
         ]
 
     async def _messages(self, _: web.Request) -> web.Response:
@@ -70,6 +71,15 @@ class TelegramControl:
             return _refused('the body is not JSON with "on": true or false')
         self._telegram.keep_pace(on)
         return web.json_response({"on": on})
+
+    async def _title(self, request: web.Request) -> web.Response:
+        try:
+            body = await request.json()
+            chat_id, title = int(body["chat_id"]), str(body["title"])
+        except (ValueError, TypeError, KeyError):
+            return _refused("the body is not JSON with chat_id and title")
+        self._telegram.titles[chat_id] = title
+        return web.json_response({"chat_id": chat_id, "title": title})
 
 
 def _refused(message: str) -> web.Response:
