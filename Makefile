@@ -36,8 +36,10 @@ bench: $(VENV)/.local ## print the ratios that the design promises; ARGS="--symb
 	@$(BIN)/python -m benchmarks.limits $(ARGS)
 	@$(BIN)/python -m benchmarks.sweep
 	@$(BIN)/python -m benchmarks.telemetry_overhead
+	@$(BIN)/python -m benchmarks.telemetry_parts
 	@$(BIN)/python -m benchmarks.collector_away
 	@$(BIN)/python -m benchmarks.alerts
+	@$(BIN)/python -m benchmarks.memory
 
 chaos: $(VENV)/.local ## inject N faults into live trading at the sandbox venues: no order doubled, none lost; SEED=… repeats
 	@$(BIN)/python -m sandbox.chaos --runs $(N) $(if $(SEED),--seed $(SEED))

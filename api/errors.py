@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from operate import CannotAnswer
+from settings import MARKETS
 from storage.errors import NotFound, StorageError
 from storage.faults import cure as unreachable
 from storage.redis import RedisUnavailable
@@ -42,7 +43,7 @@ class FieldFault(BaseModel):
 
 
 class Candidate(BaseModel):
-    """A symbol that may have been meant."""
+    """What may have been meant: `symbol` is to be written, a market's name where the market is not known."""
 
     symbol: str
     name: str
@@ -135,7 +136,18 @@ def of_http(error: HTTPException) -> ApiError:
 
 def of_validation(error: RequestValidationError) -> ApiError:
     """What is wrong with each part of a request; what was sent is not repeated."""
-    fields = [_field(found) for found in error.errors()]
+    found = error.errors()
+    fields = [_field(fault) for fault in found]
+    if any(tuple(fault["loc"]) == ("path", "market") for fault in found):
+        # a part of the path that there is not, like an unknown symbol behind it
+        return ApiError(
+            404,
+            "not_found",
+            f"{fields[0].where}: {fields[0].fault}",
+            "take one of the candidates",
+            fields=fields,
+            candidates=[Candidate(symbol=market, name=market) for market in MARKETS],
+        )
     fault = f"{fields[0].where}: {fields[0].fault}" if fields else "the request is not valid"
     return ApiError(422, "not_valid", fault, "correct the request; /docs has its form", fields=fields)
 

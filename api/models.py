@@ -73,16 +73,39 @@ class TaskError(Model):
     message: str
 
 
+class RunningSymbol(Model):
+    """A symbol that a worker is at; `percent` and `step` are what its task told last."""
+
+    symbol: str
+    task_id: UUID
+    percent: int
+    step: str
+
+
+class FailedSymbol(Model):
+    symbol: str
+    task_id: UUID
+    error: str
+
+
 class TaskStatus(Model):
-    """`state` is Celery's: PENDING, STARTED, RETRY, SUCCESS, FAILURE or REVOKED. `run_id`, `market`, `symbol` and
-    `progress` are there for analyses; `result` once it ended well, `error` once it failed."""
+    """`state` is Celery's: PENDING, STARTED, PROGRESS (it told how far it is), RETRY, SUCCESS, FAILURE or REVOKED.
+
+    `percent` is how far the task is, of a sweep how far its run is; `step` is what a running task is at. `run_id` and
+    `market` are there for analyses and sweeps, and so is `progress`, which is that of the run; `symbol` for analyses;
+    `running` and `failures` for sweeps. `result` is there once it ended well, `error` once it failed.
+    """
 
     task_id: UUID
     state: str
+    percent: int = 0
+    step: str | None = None
     run_id: UUID | None = None
     market: str | None = None
     symbol: str | None = None
     progress: Progress | None = None
+    running: list[RunningSymbol] = []
+    failures: list[FailedSymbol] = []
     analysis_id: UUID | None = None
     result: JsonValue = None
     error: TaskError | None = None

@@ -7,7 +7,7 @@ from typing import Any
 
 from celery.schedules import crontab, schedule
 
-from settings import MARKETS, Settings
+from settings import MARKETS, Settings, orders_queue
 
 HEARTBEAT_SECONDS = 30
 LOST_SECONDS = 30
@@ -96,11 +96,6 @@ def session_entries(settings: Settings) -> dict[str, Entry]:
             "options": {"queue": orders_queue("kis"), "expires": 3_600},
         }
     }
-
-
-def orders_queue(market: str) -> str:
-    """The queue beside a market's own; its workers serve both."""
-    return f"{market}.orders"
 
 
 def every(minutes: int) -> schedule:

@@ -8,9 +8,8 @@ import aiohttp
 from redis import RedisError
 from redis.asyncio import Redis
 
-from beat.schedule import orders_queue
 from doctor.findings import Finding, fault, ok, skipped, why
-from settings import MARKETS, Settings
+from settings import MARKETS, Settings, orders_queue
 from storage.redis import HEARTBEAT_KEY, NOTIFIER_SIGN_KEY, NOTIFIER_SILENT_SECONDS, open_redis, seconds_since
 
 # RedBeat's lock, held by the beat that ticks

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+from redis import RedisError
+from redis.asyncio import Redis
 
 from doctor.bot_api import BotApi
 from doctor.telegram_check import known_bot, unreachable
 from doctor.telegram_words import SetupWords, setup_words
-from notifications.message import cut, sendable
+from notifications.heard import Heard, HeardChats, read
 from settings import Settings
+from storage.redis import open_redis
 
 POLL_SECONDS = 10
-LONGEST_NAME = 100
+# What the notifier heard a little before this was asked counts, too, and how often it is asked.
+RECENT_SECONDS = 600.0
+LOOK_SECONDS = 0.5
 # over the time of a poll, for its answer to come
 ANSWER_SECONDS = 10.0
 # The server remembers this for later polls that do not say: so everything the bot itself wants is in it, too.
@@ -27,33 +32,34 @@ class CannotListen(Exception):
     """Why nobody can be heard, and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """Who wrote, and where. A channel's posts have no `user_id`."""
-
-    chat_id: int
-    kind: str
-    title: str
-    user_id: int | None
-    who: str
-
-
 async def listen(settings: Settings, session: aiohttp.ClientSession, seconds: float) -> AsyncIterator[str]:
     """What to show, line by line, until the seconds are over; each chat and person once.
 
-    What is heard here the notifier does not hear any more. Raises `CannotListen`.
+    While a notifier listens it is asked what it hears; else what is heard here no notifier hears any more. Raises
+    `CannotListen`.
     """
     words, api = setup_words(settings.notify_language), BotApi(session, settings)
     bot, finding = await known_bot(settings, api)
     if not bot:
         raise CannotListen(finding.detail)
-    yield words.listening.format(bot=bot, seconds=f"{seconds:g}")
-    yield words.write_now.format(bot=bot)
     all_heard: list[Heard] = []
-    async for heard in _heard(api, words, time.monotonic() + seconds):
-        if heard not in all_heard:
-            all_heard.append(heard)
-            yield "  " + _line(words, heard)
+    redis = open_redis(settings.redis_url)
+    try:
+        notifier = await _listening_notifier(settings, redis)
+        if notifier is not None:
+            yield words.over_notifier
+        yield words.listening.format(bot=bot, seconds=f"{seconds:g}")
+        yield words.write_now.format(bot=bot)
+        until = time.monotonic() + seconds
+        source = _heard(api, words, until) if notifier is None else _heard_by(notifier, until)
+        async for heard in source:
+            if heard not in all_heard:
+                all_heard.append(heard)
+                yield "  " + _line(words, heard)
+    except RedisError:
+        raise CannotListen(words.other_poll) from None
+    finally:
+        await redis.aclose()
     if not all_heard:
         raise CannotListen(words.nobody.format(bot=bot))
     yield ""
@@ -66,6 +72,26 @@ async def listen(settings: Settings, session: aiohttp.ClientSession, seconds: fl
         yield "  " + line
 
 
+async def _listening_notifier(settings: Settings, redis: Redis) -> HeardChats | None:
+    """What a notifier that listens to this bot writes down, or None without one, as far as is known."""
+    chats = HeardChats(redis, settings.telegram_token.get_secret_value())
+    try:
+        return chats if await chats.anybody_listens() else None
+    except (RedisError, OSError, TimeoutError):
+        # a chat is found before anything else is set up
+        return None
+
+
+async def _heard_by(notifier: HeardChats, until: float) -> AsyncIterator[Heard]:
+    since = time.time() - RECENT_SECONDS
+    while True:
+        for heard in await notifier.since(since):
+            yield heard
+        if time.monotonic() >= until:
+            return
+        await asyncio.sleep(LOOK_SECONDS)
+
+
 async def _heard(api: BotApi, words: SetupWords, until: float) -> AsyncIterator[Heard]:
     offset = 0
     while (left := until - time.monotonic()) > 0:
@@ -73,7 +99,7 @@ async def _heard(api: BotApi, words: SetupWords, until: float) -> AsyncIterator[
         fields = {"offset": offset, "timeout": patience, "allowed_updates": UPDATES}
         for update in await _updates(api, words, fields):
             offset = max(offset, int(update["update_id"]) + 1)
-            for heard in _read(update):
+            for heard in read(update):
                 yield heard
     if offset:
         # a greeting is no command: what was shown is not to be answered later
@@ -92,28 +118,6 @@ async def _updates(api: BotApi, words: SetupWords, fields: dict[str, Any]) -> li
     if reply.status == 429:
         raise CannotListen(words.too_fast.format(seconds=reply.parameters.get("retry_after", 30)))
     raise CannotListen(words.server_trouble.format(status=reply.status))
-
-
-def _read(update: dict[str, Any]) -> Iterator[Heard]:
-    """Who is behind an update."""
-    query = update.get("callback_query", {})
-    for part in (*(update.get(name) for name in UPDATES if name != "callback_query"), query.get("message")):
-        if not part or part.get("new_chat_member", {}).get("status") in ("left", "kicked"):
-            continue
-        chat, user = part["chat"], query.get("from") or part.get("from") or {}
-        name = " ".join(filter(None, (user.get("first_name"), user.get("last_name"))))
-        yield Heard(
-            chat_id=chat["id"],
-            kind=chat["type"],
-            title=_shown(chat.get("title", "")),
-            user_id=user.get("id"),
-            who=_shown(f"{name} @{user['username']}" if user.get("username") else name),
-        )
-
-
-def _shown(name: str) -> str:
-    """A name as one line: whoever chose it may have put anything into it."""
-    return cut(sendable(" ".join(str(name).split())), LONGEST_NAME)
 
 
 def _line(words: SetupWords, heard: Heard) -> str:

@@ -38,6 +38,7 @@ class SetupWords:
     trade_chat: str
     error_chat: str
     both_chats: str
+    over_notifier: str
     listening: str
     write_now: str
     heard: str
@@ -97,6 +98,7 @@ KOREAN = SetupWords(
     trade_chat="분석·주문·수익 알림이",
     error_chat="오류와 장애 알림이",
     both_chats="모든 알림이",
+    over_notifier="notifier가 이 봇의 메시지를 받고 있어, notifier가 들은 것을 보여 줍니다.",
     listening="{bot}이 {seconds}초 동안 기다립니다.",
     write_now="지금 Telegram에서 {bot}에게 아무 말이나 보내세요. 그룹이라면 봇을 초대하고 /start{bot}을 보내세요.",
     heard="개인 대화방 {chat}: {who}, 사용자 번호 {user}",
@@ -157,6 +159,7 @@ ENGLISH = SetupWords(
     trade_chat="analyses, orders and profit reports",
     error_chat="errors and outages",
     both_chats="everything",
+    over_notifier="A notifier listens to this bot, so it is asked what it hears.",
     listening="{bot} listens for {seconds} seconds.",
     write_now="Write anything to {bot} in Telegram now. For a group, add the bot and send /start{bot} there.",
     heard="private chat {chat}: {who}, user {user}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from opentelemetry.instrumentation.redis import RedisInstrumentor
@@ -30,8 +31,10 @@ OPEN_SECONDS = 20.0
 class Runtime:
     """The open resources of one worker process; `process` names it in metrics and in PostgreSQL.
 
-    `served` are the markets whose queues it serves.
+    `served` are the markets whose queues it serves. `leases` is what its leases are called by.
     """
+
+    leases = "autotrader:lease"
 
     engine: AsyncEngine
     http: VenueHttp
@@ -59,6 +62,18 @@ class Runtime:
     def run(self, coroutine: Coroutine[Any, Any, T], deadline: float) -> T:
         """Run a coroutine on the loop; see `LoopThread.run`."""
         return self._loop.run(coroutine, deadline)
+
+    def now(self) -> datetime:
+        """The time that the rules go by, aware."""
+        return datetime.now(UTC)
+
+    def written_at(self) -> datetime | None:
+        """The time that a new row is to bear; None for the database's own."""
+        return None
+
+    def clock_offset(self, now: datetime) -> timedelta | None:
+        """How far the venues' clocks are proven to be ahead of `now`, None where nothing is proven."""
+        return self.http.clock.offset(now)
 
     def close(self) -> None:
         """Close everything on the loop it was opened on, then the loop."""

@@ -39,6 +39,7 @@ _RULES = runpy.run_path(str(ROOT / "deploy" / "prometheus" / "quick_rules.py"))
 load_rules, shortened, write_rules = (_RULES[name] for name in ("load_rules", "shortened", "write_rules"))
 FACTOR = 1 / 30
 WORKER, BEAT, NOTIFIER = "autotrader-worker-upbit", "autotrader-beat", "autotrader-notifier"
+USABLE = 'autotrader_telegram_usable{chat="error"}'
 MOST_UTF16_UNITS = 4096
 
 
@@ -89,6 +90,7 @@ class Watch:
     alertmanager: str
     prometheus: str
     sandbox: SandboxControl
+    receiver: Receiver
 
     def messages(self) -> list[dict[str, Any]]:
         received = self.sandbox.get("telegram/messages")
@@ -131,10 +133,37 @@ def configure_prometheus(folder: Path, addresses: dict[str, str]) -> None:
         (folder / "targets" / path.name).write_text(target, encoding="utf-8")
 
 
-def configure_alertmanager(folder: Path, telegram: str) -> None:
+class Receiver:
+    """Whoever else is told: an address that takes Alertmanager's webhook."""
+
+    def __init__(self) -> None:
+        self.alerts: list[tuple[str, str]] = []
+        receiver = self
+
+        class Hook(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                told = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                receiver.alerts += [(alert["labels"]["alertname"], alert["status"]) for alert in told["alerts"]]
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/hook?template=alertmanager&of=the%20test"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def configure_alertmanager(folder: Path, telegram: str, webhook: str) -> None:
     folder.mkdir()
     file = folder / "alertmanager.yml"
     env = {"PATH": os.environ["PATH"], "TELEGRAM_TOKEN": TOKEN, "TELEGRAM_CHAT_ID": CHAT, "TELEGRAM_BASE_URL": telegram}
+    env["ALERT_WEBHOOK_URL"] = webhook
     subprocess.run(["sh", ROOT / "deploy" / "alertmanager" / "render.sh", file], env=env, check=True, timeout=30)
     text = file.read_text(encoding="utf-8")
     quick = text.replace("group_wait: 10s", "group_wait: 1s").replace("group_interval: 1m", "group_interval: 2s")
@@ -149,17 +178,19 @@ def running(sandbox: SandboxControl, tmp_path_factory: pytest.TempPathFactory) -
         "autotrader-worker-kis": Exporter('celery_worker_last_heartbeat_seconds{worker="kis@here"}'),
         "autotrader-worker-yfinance": Exporter('celery_worker_last_heartbeat_seconds{worker="yfinance@here"}'),
         BEAT: Exporter("celery_beat_last_tick_seconds"),
-        NOTIFIER: Exporter("autotrader_alerts_dead", 'celery_queue_length{queue="upbit"}'),
+        NOTIFIER: Exporter(USABLE, "autotrader_alerts_dead", 'celery_queue_length{queue="upbit"}'),
         "autotrader-api": Exporter('bot_running{process="api"}'),
         "postgres": Exporter("pg_up"),
     }
     exporters["postgres"].values["pg_up"] = 1
+    exporters[NOTIFIER].values[USABLE] = 1
     prometheus, alertmanager = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
     addresses = {name: f"127.0.0.1:{exporter.port}" for name, exporter in exporters.items()}
     addresses |= {"prometheus": prometheus[7:], "alertmanager": alertmanager[7:]}
     folder = tmp_path_factory.mktemp("monitoring")
     configure_prometheus(folder / "prometheus", addresses)
-    configure_alertmanager(folder / "alertmanager", f"{sandbox.url}/telegram")
+    receiver = Receiver()
+    configure_alertmanager(folder / "alertmanager", f"{sandbox.url}/telegram", receiver.url)
     for exporter in exporters.values():
         exporter.start()
     env = {"PATH": os.environ["PATH"], "HOME": str(folder), "NO_PROXY": "*"}
@@ -173,8 +204,9 @@ def running(sandbox: SandboxControl, tmp_path_factory: pytest.TempPathFactory) -
             group.start("prometheus", ["prometheus", *own], env=env)
             for name, url in (("Alertmanager", alertmanager), ("Prometheus", prometheus)):
                 group.wait_until(lambda url=url: answers(f"{url}/-/ready"), 60, f"the start of {name}")  # type: ignore[misc]
-            yield Watch(exporters, alertmanager, prometheus, sandbox)
+            yield Watch(exporters, alertmanager, prometheus, sandbox, receiver)
     finally:
+        receiver.stop()
         for exporter in exporters.values():
             exporter.stop()
 
@@ -218,6 +250,18 @@ def test_a_worker_that_is_gone_is_told_of_once_and_by_its_own_name(watch: Watch)
     assert watch.texts("WorkerDown")[-1] == "✅ 해소 · WorkerDown\n✔ 해소: 워커 중단 (upbit)"
     wait_for("all is well", lambda: not watch.alerts(), 60)
     assert watch.texts("MetricsNotCollected") == []
+
+
+def test_what_telegram_may_not_be_able_to_tell_is_told_another_way_too(watch: Watch) -> None:
+    notifier = watch.exporters[NOTIFIER]
+    notifier.values |= {USABLE: 0, "autotrader_alerts_dead": 1}
+    wait_for("the other way has it", lambda: ("TelegramUnusable", "firing") in watch.receiver.alerts, 90)
+    # Telegram is tried all the same, and what is not about it goes there only
+    assert wait_for("the chat has it", lambda: watch.texts("TelegramUnusable"), 60)[0].startswith("🚨 긴급")
+    assert wait_for("the other alert is in the chat", lambda: watch.texts("AlertsDead"), 60)
+    notifier.values |= {USABLE: 1, "autotrader_alerts_dead": 0}
+    wait_for("the other way has its end", lambda: ("TelegramUnusable", "resolved") in watch.receiver.alerts, 60)
+    assert {name for name, _ in watch.receiver.alerts} == {"TelegramUnusable"}
 
 
 WORST = "𝕏<b>_*[`\\\"'\n\r\t&\u202e" * 400

@@ -9,6 +9,8 @@ from calls import OPERATE, READ, Client, start_api
 from nodes import LocalWorker
 from world import ERROR_CHAT, World, wait_for
 
+from sandbox.local.server import free_port
+
 
 @pytest.fixture
 def client(world: World) -> Client:
@@ -125,7 +127,9 @@ def test_what_is_not_to_be_is_refused_with_its_cure(world: World, client: Client
     unknown = client.post("/api/analyze/upbit/비트코잉")
     assert (unknown.status, unknown.code) == (404, "not_found")
     assert {"symbol": "KRW-BTC", "name": "비트코인"} in unknown.json["error"]["candidates"]
-    assert client.post("/api/analyze/binance/BTC").status == 422
+    elsewhere = client.post("/api/analyze/binance/BTC")
+    assert (elsewhere.status, elsewhere.code) == (404, "not_found")
+    assert [found["symbol"] for found in elsewhere.json["error"]["candidates"]] == ["upbit", "kis", "yfinance"]
     assert client.get("/api/tasks/00000000-0000-0000-0000-000000000000").status == 404
     assert client.get("/api/runs/00000000-0000-0000-0000-000000000000").status == 404
     assert client.post("/api/halt", b"x" * 20_000).status == 413
@@ -152,12 +156,16 @@ def test_too_many_requests_are_told_when_to_come_back(world: World) -> None:
 
 def test_a_failure_reaches_the_error_chat_with_its_trace_and_shows_only_a_request_id(world: World) -> None:
     # as a migration that was not run would show
-    client = start_api(world)
+    client = start_api(world, PROMETHEUS_PORT=str(free_port()))
     world.start("notifier", "cli", "notifier")
     world.rows("ALTER TABLE pnl_reports RENAME TO elsewhere")
     failed = client.get("/api/profit-reports")
     assert (failed.status, failed.code) == (500, "internal")
     assert "pnl_reports" not in failed.body.decode()
+    counted = client.get("/metrics").body.decode()
+    assert 'bot_errors_total{error_type="ProgrammingError"} 1.0' in counted
+    route = 'method="GET",route="/api/profit-reports"'
+    assert f'http_server_errors_total{{error_type="internal",{route}}} 1.0' in counted
     [alert] = wait_for("the alert", lambda: world.messages(ERROR_CHAT))
     assert "GET /api/profit-reports" in alert
 

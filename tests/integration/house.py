@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -122,6 +122,16 @@ class House:
     venue: Venue
     settings: Settings
     http: Replies = field(default_factory=Replies)
+    leases: str = "autotrader:lease"
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def written_at(self) -> datetime | None:
+        return None
+
+    def clock_offset(self, now: datetime) -> timedelta | None:
+        return self.http.clock.offset(now)
 
     async def broker(self, _: str) -> Venue:
         return self.venue

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
+from notifying import ERROR_CHAT, TRADE_CHAT, made_settings, texts, waiting
 from redis.asyncio import Redis
 
 from beat.watch import LOOK_SECONDS, WorkerWatch
@@ -23,50 +24,15 @@ from settings import Settings
 from storage.redis import BEAT_TICK_KEY, HEARTBEAT_KEY
 from telemetry.instruments import dependency_up, queue_length
 
-TOKEN = "1000000001:AAF-sandbox-token-for-the-tests-only"
-TRADE_CHAT, ERROR_CHAT = 111, 222
 PATIENCE = 1
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LocalRedis]:
-    with LocalRedis() as redis:
-        yield redis
+until = waiting(10)
 
 
 @pytest.fixture
-async def redis(server: LocalRedis) -> AsyncIterator[Redis]:
-    client = Redis.from_url(server.url)
-    await client.flushall()
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    stand_in = Sandbox(telegram_token=TOKEN)
-    await stand_in.start()
-    yield stand_in
-    await stand_in.stop()
-
-
-@pytest.fixture
-def settings(redis: Redis, server: LocalRedis, sandbox: Sandbox, tmp_path: Path) -> Settings:
-    values: dict[str, Any] = {
-        "redis_url": server.url,
-        "telegram_base_url": f"{sandbox.url}/telegram",
-        "telegram_token": TOKEN,
-        "telegram_chat_id": str(TRADE_CHAT),
-        "error_reporting_chat_id": str(ERROR_CHAT),
-        "alert_spool_dir": str(tmp_path / "spool"),
-        "yfinance_symbols": (),
-        # the database is nobody's concern here
-        "database_url": "postgresql+asyncpg://nobody@127.0.0.1:1/none",
-    }
+def settings(redis: Redis, redis_server: LocalRedis, sandbox: Sandbox, tmp_path: Path) -> Settings:
+    given = made_settings(redis_server.url, sandbox, alert_spool_dir=str(tmp_path / "spool"), yfinance_symbols=())
     # shorter than an operator may set it
-    return Settings(_env_file=None, **values).model_copy(
-        update={"worker_silent_seconds": PATIENCE, "beat_silent_seconds": PATIENCE}
-    )
+    return given.model_copy(update={"worker_silent_seconds": PATIENCE, "beat_silent_seconds": PATIENCE})
 
 
 class Ticking:
@@ -85,17 +51,6 @@ class Ticking:
     async def stop(self) -> None:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-
-
-async def until(condition: Callable[[], object], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.01)
-
-
-def texts(sandbox: Sandbox, chat: int) -> list[str]:
-    return [message["text"] for message in sandbox.telegram.messages() if message["chat_id"] == chat]
 
 
 async def give_sign(redis: Redis, *markets: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -21,25 +20,7 @@ BUTTONS = ((Button("Mute 1 h", action="mute:abc"), Button("Trace", url="http://s
 LONG = "first line\n" + "🔥 more\n" * 200
 
 
-@pytest.fixture(autouse=True)
-def own_spool(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-
-
-@pytest.fixture
-async def redis(redis_server: LocalRedis) -> AsyncIterator[Redis]:
-    client = Redis.from_url(redis_server.url)
-    await client.flushall()
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    stand_in = Sandbox()
-    await stand_in.start()
-    yield stand_in
-    await stand_in.stop()
+pytestmark = pytest.mark.usefixtures("own_spool")
 
 
 @pytest.fixture

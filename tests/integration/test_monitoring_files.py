@@ -97,6 +97,7 @@ def test_alertmanager_takes_the_configuration_as_it_is_and_as_it_is_rendered(tmp
         TELEGRAM_CHAT_ID="-1001234567890",
         TELEGRAM_BASE_URL="http://127.0.0.1:9/telegram/",
         RUNBOOK_BASE_URL="https://example.com/autotrader/",
+        ALERT_WEBHOOK_URL="https://ntfy.example.com/room?template=alertmanager&priority=5",
     )
     assert done.returncode == 0, done.stderr
     for file in (DEPLOY / "alertmanager" / "alertmanager.yml", output):
@@ -105,12 +106,14 @@ def test_alertmanager_takes_the_configuration_as_it_is_and_as_it_is_rendered(tmp
     before = (DEPLOY / "alertmanager" / "alertmanager.yml").read_text(encoding="utf-8").splitlines()
     after = output.read_text(encoding="utf-8").splitlines()
     changed = [new.strip() for old, new in zip(before, after, strict=True) if old != new]
-    assert changed[:3] == [
+    webhook = "https://ntfy.example.com/room?template=alertmanager&priority=5"
+    assert changed[0] == f"webhook_configs: [{{url: '{webhook}', send_resolved: true}}]"
+    assert changed[1:4] == [
         f"- bot_token: '{TOKEN}'",
         "chat_id: -1001234567890",
         "api_url: http://127.0.0.1:9/telegram",
     ]
-    assert [line.split("{{")[0] for line in changed[3:]] == ["대응: https://example.com/autotrader/"]
+    assert [line.split("{{")[0] for line in changed[4:]] == ["대응: https://example.com/autotrader/"]
     assert stat.S_IMODE(output.stat().st_mode) == 0o600
     assert done.stdout + done.stderr == ""
 
@@ -132,6 +135,11 @@ def test_errors_go_to_their_own_chat_when_there_is_one(tmp_path: Path) -> None:
         ({"TELEGRAM_TOKEN": "x'|e id", "TELEGRAM_CHAT_ID": "1"}, "the token has a character"),
         ({"TELEGRAM_TOKEN": TOKEN, "TELEGRAM_CHAT_ID": "1", "TELEGRAM_BASE_URL": "x|e id"}, "TELEGRAM_BASE_URL"),
         ({"TELEGRAM_TOKEN": TOKEN, "TELEGRAM_CHAT_ID": "1", "RUNBOOK_BASE_URL": "docs"}, "RUNBOOK_BASE_URL must start"),
+        (
+            {"TELEGRAM_TOKEN": TOKEN, "TELEGRAM_CHAT_ID": "1", "ALERT_WEBHOOK_URL": "http://x'|e id"},
+            "WEBHOOK_URL has a",
+        ),
+        ({"TELEGRAM_TOKEN": TOKEN, "TELEGRAM_CHAT_ID": "1", "ALERT_WEBHOOK_URL": "ntfy"}, "WEBHOOK_URL must start"),
     ],
 )
 def test_the_renderer_refuses_what_would_not_work(tmp_path: Path, environment: dict[str, str], said: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from operate import (
     explain,
     pause,
     resume,
+    set_trading_state,
     show_daily,
     show_locks,
     show_models,
@@ -258,6 +260,30 @@ async def test_a_pause_buys_nothing_says_who_and_never_loosens_a_halt(desk: Desk
     assert "upbit is halted until it is taken back: hands off" in await resume(desk.settings, "", BY)
     with pytest.raises(CannotAnswer, match="hours: must be from 0"):
         await pause(desk.settings, "upbit", -1, "", BY)
+
+
+async def test_of_two_who_pause_at_once_one_does_and_none_loosens_a_halt(desk: Desk) -> None:
+    async def states() -> list[tuple[str, str]]:
+        async with desk.engine.connect() as connection:
+            rows = await connection.execute(text("SELECT market, state FROM trading_states ORDER BY seq"))
+            return [(row.market, row.state) for row in rows]
+
+    said = await asyncio.gather(*(pause(desk.settings, "kis", 0, "news", BY) for _ in range(4)))
+    assert sorted("is paused" in one for one in said) == [False, False, False, True]
+    assert await states() == [("kis", "reducing")]
+    said = await asyncio.gather(*(resume(desk.settings, "kis", BY) for _ in range(4)))
+    assert sorted("goes on" in one for one in said) == [False, False, False, True]
+    assert await states() == [("kis", "reducing"), ("kis", "active")]
+    for n in range(5):
+        market = ("upbit", "yfinance")[n % 2]
+        await asyncio.gather(
+            pause(desk.settings, market, n, "news", BY),
+            set_trading_state(desk.settings, "halted", market, "", "hands off", 0, BY),
+        )
+        now = datetime.now(UTC)
+        [own] = [one for one in await trading_states.in_force(desk.engine, now) if one.market == market]
+        assert own.state is State.HALTED
+        await resume(desk.settings, market, BY)
 
 
 def test_the_command_line_has_a_command_for_each(

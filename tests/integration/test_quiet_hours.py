@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from notifying import ERROR_CHAT, TRADE_CHAT, alert, made_settings, running, shown, texts, until, until_it
+from notifying import ERROR_CHAT, TRADE_CHAT, alert, made_settings, png, running, shown, texts, until, until_it
 from redis.asyncio import Redis
 
-from notifications import delivery
+from notifications import delivery, pictures
 from notifications.alert import Claim, read_payload
 from notifications.kinds import read_verbosity
 from notifications.ledger import Idle, Ledger
 from notifications.message import Chat, Priority
-from notifications.quiet import KEPT, TELLING, Quiet
+from notifications.quiet import KEPT, PICTURED_SHOWN, TELLING, Quiet
 from notifications.quiet_hours import read_quiet_hours
 from notifications.words import EN, KO
 from sandbox.local import LocalRedis
@@ -27,25 +27,7 @@ AT_NIGHT = datetime(2026, 3, 4, 17, 0, tzinfo=UTC)
 IN_THE_MORNING = datetime(2026, 3, 4, 22, 0, tzinfo=UTC)
 
 
-@pytest.fixture(autouse=True)
-def own_spool(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-
-
-@pytest.fixture
-async def redis(redis_server: LocalRedis) -> AsyncIterator[Redis]:
-    client = Redis.from_url(redis_server.url)
-    await client.flushall()
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    stand_in = Sandbox()
-    await stand_in.start()
-    yield stand_in
-    await stand_in.stop()
+pytestmark = pytest.mark.usefixtures("own_spool")
 
 
 class Sent:
@@ -134,6 +116,41 @@ async def test_what_is_only_good_to_know_waits_for_one_summary(
 
 async def _empty(ledger: Ledger) -> bool:
     return await ledger.depth() == 0
+
+
+async def test_the_newest_chart_of_each_symbol_follows_the_summary(
+    redis: Redis, redis_server: LocalRedis, sandbox: Sandbox, sent: Sent
+) -> None:
+    ledger = Ledger(redis)
+    for number in range(PICTURED_SHOWN + 2):
+        for age, name in ((2, "old"), (1, "new")):
+            told = alert(
+                f"analysis:{name}:{number}",
+                f"📈 AI 분석 완료\n{name} {number}",
+                kind="analysis_complete",
+                chat=Chat.TRADE,
+                priority=Priority.NORMAL,
+                once=True,
+                symbol=f"KRW-{number}",
+                picture=await pictures.keep(redis, png(64, 8 + number)),
+            )
+            at = AT_NIGHT + timedelta(minutes=number - 60 * age)
+            await ledger.record(replace(told, at=at, summary=f"{name} line of {number} /why_{number}"))
+    count = 2 * (PICTURED_SHOWN + 2)
+    async with running(made_settings(redis_server.url, sandbox, notify_quiet_hours=around_now())):
+        await until(lambda: sent.counts["analysis_complete", "kept"] == count)
+        await until_it(lambda: _empty(ledger))
+    assert not texts(sandbox, TRADE_CHAT)
+    async with running(made_settings(redis_server.url, sandbox)):
+        await until(lambda: len(texts(sandbox, TRADE_CHAT)) == 1 + PICTURED_SHOWN)
+        await until_it(lambda: _empty(ledger))
+    summary, *charts = shown(sandbox, TRADE_CHAT)
+    assert f"{count}건" in summary["text"].splitlines()[0]
+    assert "new line of 9 /why_9 KRW-9" in summary["text"]
+    # those of the symbols that were analysed last, each once, under the picture, without a sound
+    assert {chart["text"] for chart in charts} == {f"📈 AI 분석 완료\nnew {n}" for n in range(2, PICTURED_SHOWN + 2)}
+    assert all(chart["photo"] and chart["disable_notification"] for chart in charts)
+    assert not await redis.exists(KEPT, TELLING)
 
 
 async def test_a_message_that_was_claimed_twice_counts_once(redis: Redis) -> None:

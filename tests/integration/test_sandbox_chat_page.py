@@ -56,6 +56,27 @@ async def test_the_page_shows_both_chats_with_buttons_edits_and_what_people_wrot
     assert "<script>alert" not in page
 
 
+async def test_a_chat_is_called_what_it_was_named_and_its_page_survives_odd_names(sandbox: Sandbox, bot: Bot) -> None:
+    control = f"{sandbox.url}/control/telegram/titles"
+    async with aiohttp.ClientSession() as http:
+        for chat_id, title in ((7, "자동매매"), (8, "<b>오류")):
+            await bot.send_message(chat_id, f"of {title}")
+            async with http.post(control, json={"chat_id": chat_id, "title": title}) as reply:
+                assert reply.status == 200
+        for bad in ({}, {"chat_id": "x", "title": ""}, []):
+            async with http.post(control, json=bad) as reply:
+                assert reply.status == 400
+        async with http.delete(f"{sandbox.url}/control/state") as reply:
+            assert reply.status == 200
+        await bot.send_message(7, "later")
+        await bot.send_message(8, "later")
+        async with http.get(f"{sandbox.url}/chats") as reply:
+            page = await reply.text()
+    assert "<b>자동매매</b>" in page
+    assert "<b>&lt;b&gt;오류</b>" in page
+    assert "Operator" not in page
+
+
 async def test_the_page_shows_the_chat(sandbox: Sandbox, bot: Bot) -> None:
     await bot.send_message(7, "<b>매수</b> & more")
     async with aiohttp.ClientSession() as http, http.get(f"{sandbox.url}/") as reply:

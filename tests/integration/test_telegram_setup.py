@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from notifying import TOKEN
+from redis.asyncio import Redis
 
+from bot.process import run_bot
 from doctor.findings import Finding
 from doctor.telegram_setup import CannotListen, TelegramSettings, chats, try_chats
-from doctor.telegram_words import ENGLISH, KOREAN
+from doctor.telegram_words import ENGLISH, KOREAN, setup_words
+from notifications.heard import HeardChats
+from sandbox.local import LocalRedis
 from sandbox.local.server import free_port
 from sandbox.server import Sandbox
 from settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-TOKEN = "4711:AAF-sandbox-token-for-the-tests-only"
 BOT = "@autotrader_sandbox_bot"
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    sandbox = Sandbox(telegram_token=TOKEN)
-    await sandbox.start()
-    yield sandbox
-    await sandbox.stop()
 
 
 def given(sandbox: Sandbox, **changes: Any) -> Settings:
@@ -118,7 +113,7 @@ async def test_a_person_who_is_not_found_is_told_to_press_start(sandbox: Sandbox
 
 
 async def test_a_wrong_or_missing_token_is_said_before_any_chat_is_tried(sandbox: Sandbox) -> None:
-    assert (await the_fault(given(sandbox, telegram_token="4711:other"))).detail.startswith(
+    assert (await the_fault(given(sandbox, telegram_token=f"{TOKEN}-other"))).detail.startswith(
         "Telegram refuses TELEGRAM_TOKEN (401)"
     )
     assert (await the_fault(given(sandbox, telegram_token=""))).detail == ENGLISH.token_missing
@@ -167,6 +162,34 @@ async def test_a_running_notifier_is_named_as_what_is_in_the_way(sandbox: Sandbo
     sandbox.faults.order({"service": "telegram", "kind": "refuse", "variant": "conflict"})
     with pytest.raises(CannotListen, match="Stop autotrader notifier"):
         await heard(given(sandbox))
+
+
+@pytest.mark.parametrize("language", ["ko", "en"])
+async def test_while_a_notifier_listens_it_is_asked_whom_it_hears(
+    sandbox: Sandbox, redis: Redis, redis_server: LocalRedis, language: str
+) -> None:
+    words, stop = setup_words("en" if language == "en" else "ko"), asyncio.Event()
+    settings = given(sandbox, redis_url=redis_server.url, notify_language=language)
+    sandbox.telegram.receive(8, "long before", username="lee")
+    listening = asyncio.create_task(run_bot(settings, stop=stop))
+    known = HeardChats(redis, TOKEN)
+    try:
+        while not await known.since(0):  # noqa: ASYNC110 - it is Redis that knows
+            await asyncio.sleep(0.02)
+        asked = asyncio.create_task(heard(settings, seconds=5))
+        sandbox.telegram.receive(-5, "hello", username="kim")
+        lines = await asked
+    finally:
+        stop.set()
+        await asyncio.wait_for(listening, 30)
+    assert lines[0] == words.over_notifier
+    shown = [line for line in lines if line.startswith("  ")]
+    assert words.heard.format(chat=8, who="Operator @lee", user=8) in shown[0]
+    assert "-5 (" in shown[1]
+    # once it has stopped, Telegram itself is asked
+    assert not await known.anybody_listens()
+    with pytest.raises(CannotListen, match=BOT):
+        await heard(settings)
 
 
 async def test_the_commands_need_no_more_than_the_token_and_end_as_they_should(sandbox: Sandbox) -> None:

@@ -55,7 +55,7 @@ def spans() -> InMemorySpanExporter:
 async def session(spans: InMemorySpanExporter) -> AsyncIterator[aiohttp.ClientSession]:
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
-    session = open_session(3.0, tracer_provider=provider)
+    session = open_session(6.0, tracer_provider=provider)
     yield session
     await session.close()
 
@@ -242,7 +242,7 @@ async def test_rows_of_another_market_are_refused(session: aiohttp.ClientSession
 @pytest.mark.parametrize(
     ("fault", "kind", "text"),
     [
-        ({"kind": "hang"}, TimedOut, "no answer within 3 s"),
+        ({"kind": "hang"}, TimedOut, "no answer within 6 s"),
         ({"kind": "close"}, Unreachable, "check the network and UPBIT_BASE_URL"),
         ({"kind": "html"}, BadReply, "answered HTML, not JSON (HTTP 200)"),
         ({"kind": "html", "status": 503}, BadReply, "answered HTML, not JSON (HTTP 503)"),

@@ -37,7 +37,7 @@ OURS = {
     *("WorkerDown", "NotifierDown", "QueueBacklog", "QueueWaitLong", "TaskExpired", "TaskDeadlineExceeded"),
     *("TaskRejected", "TaskPublishFailed", "TaskRedelivered", "EventLoopStuck", "VenueDown", "VenueThrottled"),
     *("MarketDataStale", "TelemetryNotExported", "DatabaseDown", "RedisDown", "AlertsSpooled", "AlertsNotDelivered"),
-    *("AlertsDead", "OrdersUnproven", "CircuitBreakerTripped", "ClockOff", "CredentialExpiring"),
+    *("TelegramUnusable", "AlertsDead", "OrdersUnproven", "CircuitBreakerTripped", "ClockOff", "CredentialExpiring"),
 }
 PORTS = {
     "autotrader-worker-upbit": 9101,

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from notifications import life_texts, texts
 from notifications.alert import Alert, read_payload
-from notifications.message import TELEGRAM_LIMIT, Message, utf16_length
+from notifications.message import TELEGRAM_LIMIT, Message, sendable_rows, utf16_length
 from notifications.words import EN, KO, Words
 from sandbox.telegram.formatting import caption_of, text_of
 from sandbox.telegram.markup import markup_of
@@ -110,7 +110,7 @@ def check(message: Message) -> None:
         assert caption.text.strip()
     rows = [
         [{"text": one.label} | ({"callback_data": one.action} if one.action else {"url": one.url}) for one in row]
-        for row in message.sendable_buttons()
+        for row in sendable_rows(message.buttons)
     ]
     markup_of({"reply_markup": {"inline_keyboard": rows}})
 

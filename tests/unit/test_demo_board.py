@@ -92,7 +92,7 @@ def test_nothing_that_fits_is_left_out(width: int, height: int) -> None:
     for expected in ("upbit", "KRW-D0", "KRW-O0", "AI 분석 완료", "http://127.0.0.1:54321/", "54323", "unacked 2"):
         assert expected in text
     assert "user demo  password 0123456789abcdef" in text
-    assert "http://127.0.0.1:54324/docs  token fedcba9876543210" in text
+    assert "http://127.0.0.1:54324/  (API at /docs)  token fedcba9876543210" in text
     assert "beat 54323" in text
 
 

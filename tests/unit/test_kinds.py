@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifications.kinds import ALWAYS_TOLD, KINDS, Told, read_verbosity
+from notifications.kinds import ALWAYS_TOLD, KINDS, Told, Topic, read_verbosity, topic_of
+from notifications.life_texts import DigestLine, digest
+from notifications.message import Chat, Priority
 from notifications.quiet_hours import read_quiet_hours
+from notifications.words import EN, KO
 from settings import SettingsError, load_settings
 
 MIDNIGHT_IN_KOREA = datetime(2026, 3, 4, 15, 0, tzinfo=UTC)
@@ -20,6 +23,27 @@ def test_what_is_not_named_is_on() -> None:
     assert (verbosity.of("analysis_complete"), verbosity.of("run_summary")) == (Told.OFF, Told.SILENT)
     assert {verbosity.of(kind) for kind in KINDS if kind not in ("analysis_complete", "run_summary")} == {Told.ON}
     assert verbosity.of("a kind of an older version") is Told.ON
+
+
+@pytest.mark.parametrize(
+    ("kinds", "topic"),
+    [
+        (["error", "error"], Topic.ERRORS),
+        (["order_filled", "exit_ended", "insufficient_cash"], Topic.TRADES),
+        (["order_filled", "error"], Topic.NOTICES),
+        (["analysis_complete"], Topic.NOTICES),
+        (["a kind of an older version", "circuit_breaker"], Topic.NOTICES),
+        ([], Topic.NOTICES),
+    ],
+)
+def test_many_messages_in_one_are_about_what_each_of_them_is(kinds: list[str], topic: Topic) -> None:
+    assert topic_of(kinds) is topic
+    for words in (KO, EN):
+        told = [DigestLine("of it", 2, Priority.HIGH, kind) for kind in kinds]
+        title = digest(words, told, Chat.TRADE, MIDNIGHT_IN_KOREA).text.partition("\n")[0]
+        assert title.startswith(f"🗂 {words.life.digests[topic].partition(':')[0]}: ")
+    assert set(KO.life.digests) == set(EN.life.digests) == set(Topic)
+    assert len(set(KO.life.digests.values())) == len(Topic)
 
 
 @pytest.mark.parametrize("kind", sorted(ALWAYS_TOLD))

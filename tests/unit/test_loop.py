@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -36,6 +37,10 @@ def test_all_threads_share_one_loop(loop: LoopThread) -> None:
         thread.join()
     assert len(seen) == 8
     assert len(set(seen)) == 1
+
+
+def test_no_thread_that_computes_keeps_the_loop_from_running_for_longer_than_a_short_turn(loop: LoopThread) -> None:
+    assert sys.getswitchinterval() == pytest.approx(module.SWITCH_SECONDS)
 
 
 def test_context_and_span_reach_the_coroutine(loop: LoopThread) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from trading.market_risk import MarketRisk, assess, bearish_divergence, falling, flash_crash
+from trading.thresholds import Thresholds
 from trading.types import Candle
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -54,3 +55,13 @@ def test_stocks_are_judged_without_bitcoin_and_by_their_day_where_there_are_no_h
     assert assess(calm, [], None) == MarketRisk(False, False, False)
     assert assess(calm[:-1] + candles([100] * 59 + [90])[-1:], [], None).flash_crash is True
     assert assess(calm, calm, candles([100] * 3)).reference_falling is None
+
+
+def test_the_falls_that_count_are_configurable() -> None:
+    calm = candles([100.0] * 60)
+    crashed, fallen = candles([100] * 59 + [90]), candles([100] * 7 + [90])
+    assert assess(calm, crashed, fallen).flash_crash is True
+    bold = Thresholds(crash_fall=0.2, reference_day_fall=0.2, reference_week_fall=0.2)
+    assert assess(calm, crashed, fallen, bold) == MarketRisk(False, False, False)
+    # also where a day is all there is
+    assert assess(crashed, [], None, bold).flash_crash is False

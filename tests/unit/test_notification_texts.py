@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.commands import split
 from notifications import texts
 from notifications.alert import Alert, read_payload
 from notifications.message import (
@@ -112,6 +113,17 @@ def test_an_analysis_says_what_it_proposes(decision: Decision, emoji: str, word:
     assert (message.chat, message.priority) == (Chat.TRADE, Priority.NORMAL)
     assert formatted(message, "bold")[0] == f"{emoji} AI 분석 완료"
     assert TRACE in formatted(message, "code")
+
+
+def test_an_analysis_in_one_line_ends_with_a_command_that_tells_all_of_it() -> None:
+    id = "0c1d7a34-52f1-4a55-9d0b-0a6d2f1c9e77"
+    line = texts.analysis_line(KO, BITCOIN, analysis(Decision.BUY), id)
+    assert line == f"📈 KRW-BTC 매수 85% 95,123,000원 /why_{id.replace('-', '')}"
+    # no more than Telegram makes a link of, and what the bot reads of it
+    command = line.split()[-1]
+    assert len(command) <= 65
+    assert split(f"{command}@a_bot", "a_bot") == ("why", id.replace("-", ""))
+    assert texts.analysis_line(EN, APPLE, analysis(Decision.HOLD, price=Decimal("234.5"))) == "🤚 AAPL Hold 85% $234.50"
 
 
 @pytest.mark.parametrize(("confidence", "grade"), [(70, "높음 🔥"), (69, "보통 💡"), (40, "보통 💡"), (39, "낮음 ⚠️")])

@@ -14,7 +14,7 @@ from notifications import exit_texts
 from notifications.texts import Style
 from notifications.words import EN as NOTIFY_EN
 from notifications.words import KO as NOTIFY_KO
-from operate import view_words, words
+from operate import fault_words, view_words, words
 from trading.exits import ExitKind, flatten
 from trading.types import Instrument, Position
 
@@ -25,7 +25,7 @@ BITCOIN = Instrument(
 WANTED = flatten(Position(Decimal("0.5"), Decimal(100_000_000)), Decimal(95_000_000), "telegram:42 (kim)")
 
 
-@pytest.mark.parametrize("module", [words, view_words])
+@pytest.mark.parametrize("module", [words, view_words, fault_words])
 def test_both_languages_name_the_same_things(module: Any) -> None:
     for field in fields(module.KO):
         korean, english = getattr(module.KO, field.name), getattr(module.EN, field.name)

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from celery.schedules import crontab, schedule
 
-from beat.schedule import MISSED_PERIODS, Entry, orders_queue, static_schedule
-from settings import MARKETS, Settings
+from beat.schedule import MISSED_PERIODS, Entry, static_schedule
+from settings import MARKETS, Settings, orders_queue
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT = {"kis_account": "12345678-01", "kis_app_key": "key", "kis_app_secret": "secret"}

@@ -13,6 +13,7 @@ import pytest
 from settings import Settings
 from tasks import strategies
 from trading.strategy import BadStrategy, SymbolStrategy
+from trading.thresholds import Thresholds
 
 Write = Callable[[object], str]
 
@@ -172,6 +173,12 @@ NONSENSE: list[tuple[dict[str, Any], str, str]] = [
     ({"all": {"stop_loss_rate": 5}}, "stop_loss_rate is 5", "0.05 for five percent"),
     ({"markets": {"kis": {"005930": {"level_value": {}}}}}, "kis 005930", "must be a number"),
     ({"all": {"level_value": 1, "level_quantity": 1}}, "level_quantity", "together with level_value"),
+    ({"all": {"checks": {"buy_max_rsi": 170}}}, "buy_max_rsi is 170", "must be 0 to 100"),
+    ({"all": {"checks": {"buy_max_atr": 6}}}, "buy_max_atr is 6", "at most 1: it is a fraction, 0.05 for five percent"),
+    ({"all": {"checks": {"buy_max_rs": 70}}}, "buy_max_rs", "did you mean buy_max_rsi"),
+    ({"all": {"checks": {"near": "NaN"}}}, "near is 'NaN'", "must be a number"),
+    ({"all": {"checks": [1]}}, "checks of upbit KRW-BTC", "must be an object"),
+    ({"markets": {"kis": {"000660": {"checks": {"moved": 0}}}}}, "checks of kis 000660: moved is 0", "must be above 0"),
 ]
 
 
@@ -204,6 +211,25 @@ def test_a_symbols_own_amount_takes_the_place_of_a_wider_one_of_the_other_kind(w
     path = written({"all": {"level_value": 50_000}, "markets": {"kis": {"005930": {"level_quantity": 3}}}})
     own = strategies.strategy_of(settings(strategy_file=path), "kis", "005930", "KRW")
     assert (own.level_value, own.level_quantity) == (None, Decimal(3))
+
+
+def test_the_thresholds_of_the_checks_are_joined_name_by_name(written: Write) -> None:
+    path = written(
+        {
+            "all": {"levels": 2, "checks": {"buy_max_rsi": 75, "trend_min_adx": "22"}},
+            "markets": {"upbit": {"KRW-BTC": {"take": False, "checks": {"buy_max_rsi": 80}}}},
+        }
+    )
+    own = strategies.thresholds_of(settings(strategy_file=path), "upbit", "KRW-BTC")
+    other = strategies.thresholds_of(settings(strategy_file=path), "upbit", "KRW-ETH")
+    assert (own.buy_max_rsi, own.trend_min_adx, own.sell_min_rsi) == (80, 22, 30)
+    assert (other.buy_max_rsi, other.trend_min_adx) == (75, 22)
+    # and they are no settings of the strategy
+    assert (strategy_of(path).levels, strategy_of(path).take) == (2, False)
+
+
+def test_without_a_file_the_thresholds_are_the_documented_ones() -> None:
+    assert strategies.thresholds_of(settings(), "kis", "005930") == Thresholds()
 
 
 def test_a_name_that_comes_twice_is_refused_not_overwritten(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trading.checks.case import Case, Check
 from trading.errors import BadQuote
 from trading.indicators import Indicators
 from trading.market_risk import MarketRisk
@@ -218,3 +219,32 @@ def test_prices_are_checked_also_where_the_indicators_are_not() -> None:
     sound, ran_away = analysis_of(), analysis_of(price=PRICE * 2)
     assert validate(sound, None, quote_at(), None, checks=PRICE_CHECKS) is sound
     assert validate(ran_away, None, quote_at(), None, checks=PRICE_CHECKS).rejected_by == "quote_moved"
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_rejection_bears_the_name_of_its_check(check: Check) -> None:
+    # what each check refuses; the counter of rejections begins at 0 for these names
+    bad = replace(GOOD, rsi=90, atr=100, volume_ratio=0.1, adx=1, bollinger_width=0.01)
+    risky = MarketRisk(True, True, True)
+    ranges = {
+        "range_bounds": replace(RANGES, sell_target=pair(10, 5)),
+        "range_order": replace(RANGES, buy_hope=pair(985, 990)),
+        "price_distance": replace(RANGES, appropriate_buy=pair(1, 2)),
+    }.get(check.__name__, RANGES)
+    case = Case(analysis_of(confidence=1, ranges=ranges), bad, quote_at(1060), risky, Thresholds())
+    found = check(case)
+    assert found is not None
+    assert found.rule == check.__name__
+
+
+EASY = Thresholds(
+    buy_max_rsi=100, buy_max_atr=1, breakout_min_volume=0, breakout_min_adx=0, trend_min_adx=0, trend_min_volume=0,
+    trend_min_width=0, min_confidence=0, near=Decimal(1), far=Decimal(1), moved=Decimal(1),
+)  # fmt: skip
+
+
+def test_every_threshold_can_be_opened_wide() -> None:
+    poor = replace(GOOD, rsi=99, atr=900, volume_ratio=0.01, adx=0.1, bollinger_width=0.001)
+    analysis = analysis_of(confidence=1, ranges=replace(RANGES, buy_hope=pair(1, 2)), price=Decimal(10))
+    assert validate(analysis, poor, quote_at(), CALM, language="en").decision is Decision.HOLD
+    assert validate(analysis, poor, quote_at(), CALM, thresholds=EASY) is analysis
