@@ -1,7 +1,8 @@
 """`python -m benchmarks.alert_writer N SYMBOL [THREADS SWITCH_SECONDS]`: report N equal errors, when told to on stdin.
 
 With THREADS so many other threads compute meanwhile, with short breaks, and Python gives the turn to another after
-SWITCH_SECONDS. Prints "ready", then one JSON line: the seconds each report took, and its seconds of processor time.
+SWITCH_SECONDS. Prints "ready", then one JSON line: the seconds each report took, its seconds of processor time, and
+the seconds a bare PING took after each, which is what this machine asks for any call to Redis.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import json
 import sys
 import threading
 import time
+
+from redis import Redis
 
 from notifications.reporter import ErrorReporter
 from settings import get_settings
@@ -20,7 +23,12 @@ COMPUTING_SECONDS, BREAK_SECONDS = 0.02, 0.01
 def main() -> int:
     """Report as many as the argument says."""
     errors, symbol, *busy = sys.argv[1:]
-    reporter, took, worked, ended = ErrorReporter(get_settings()), [], [], threading.Event()
+    settings = get_settings()
+    reporter, redis, ended = ErrorReporter(settings), Redis.from_url(settings.redis_url), threading.Event()
+    took: list[float] = []
+    worked: list[float] = []
+    pings: list[float] = []
+    redis.ping()
     if busy:
         sys.setswitchinterval(float(busy[1]))
         for _ in range(int(busy[0])):
@@ -36,9 +44,12 @@ def main() -> int:
             reporter.report(error, task="tasks.analysis.analyze_and_trade", market="upbit", symbol=symbol)
             took.append(time.perf_counter() - started)
             worked.append(time.thread_time() - work)
+            started = time.perf_counter()
+            redis.ping()
+            pings.append(time.perf_counter() - started)
     ended.set()
     reporter.close()
-    sys.stdout.write(json.dumps([took, worked]) + "\n")
+    sys.stdout.write(json.dumps([took, worked, pings]) + "\n")
     return 0
 
 

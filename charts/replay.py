@@ -20,7 +20,6 @@ from charts.theme import (
     LEGEND,
     MARGIN,
     PANEL,
-    STOP,
     SUBTITLE,
     TITLE,
     WIDTH,
@@ -73,7 +72,7 @@ def draw(chart: ReplayChart) -> bytes:
     _curve(canvas, kept, days, worth, AVERAGE, 2.5)
     _curve(canvas, account, days, worth, CURVE, 3.5)
     _curve(canvas, kept_falls, days, under, AVERAGE, 2)
-    _curve(canvas, falls, days, under, STOP, 2.5)
+    _curve(canvas, falls, days, under, CURVE, 2.5)
     _dates(canvas, _months(first, last), days, under.bottom + 10)
     return canvas.png()
 
@@ -153,5 +152,6 @@ def _falls(changes: Sequence[tuple[date, float]]) -> list[tuple[date, float]]:
 
 
 def _percent(rate: float) -> str:
-    # no minus before what is rounded to nothing
-    return f"{round(rate * 100, 1) + 0.0:+.1f} %"
+    # no sign before what is rounded to nothing
+    rounded = round(rate * 100, 1)
+    return f"{rounded:+.1f} %" if rounded else "0.0 %"

@@ -1,4 +1,4 @@
-"""What the alert queue could not deliver."""
+"""What the alert queue sent lately, and what it could not deliver."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from settings import get_settings
 
 alerts = typer.Typer(no_args_is_help=True)
 app = typer.Typer()
-app.add_typer(alerts, name="alerts", help="What the alert queue could not deliver.")
+app.add_typer(alerts, name="alerts", help="What the alert queue sent, and could not deliver.")
 
 
 @alerts.command("dead")
@@ -23,3 +23,14 @@ def dead_alerts(
     from operate import show_dead_alerts
 
     tell(show_dead_alerts(get_settings(), limit, seen))
+
+
+@alerts.command("sent")
+def sent_alerts(
+    limit: Annotated[int, typer.Option(min=1, max=200, help="how many")] = 20,
+    offset: Annotated[int, typer.Option(min=0, max=200, help="after so many newer ones")] = 0,
+) -> None:
+    """What the error chat was told lately, and what was critical, newest first."""
+    from operate import show_sent_alerts
+
+    tell(show_sent_alerts(get_settings(), limit, offset))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -13,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from cli.ending import stop_on_signals
 from cli.malloc import keep_little
 from settings import MARKETS, check_market, get_settings, orders_queue
 
@@ -83,8 +83,7 @@ def notifier() -> None:
 
     async def run() -> None:
         stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        stop_on_signals(stop)
         served = [market for market in MARKETS if settings.symbols(market)]
         queues = [*served, *map(orders_queue, served)]
         bot = asyncio.create_task(run_bot(settings, stop=stop))
@@ -132,15 +131,18 @@ def run() -> None:
     """Run all of them as one service: a worker per market that has symbols, beat, notifier and API.
 
     They are forked from one process and share its memory, which is half of what they need apart; one that ends is
-    started again. The Prometheus text of the first is at PROMETHEUS_PORT, the others' at the ports after it.
+    started again, and one that keeps ending is told in the error chat. The Prometheus text of the first is at
+    PROMETHEUS_PORT, the others' at the ports after it.
     """
     _go_lean()
-    from cli.together import Family, load, stages
+    from cli.together import Family, KeepsEnding, load, stages
     from tasks.running import load_tasks
+    from telemetry.redacting import log_uncaught
     from telemetry.starting import configure_logs, shift_prometheus_port
 
     settings = get_settings()
     configure_logs(settings)
+    log_uncaught()
     load(SHARED, load_tasks)
     all_of_them: dict[str, Callable[[], None]] = {f"worker-{market}": partial(worker, market) for market in MARKETS}
     all_of_them |= {"beat": beat, "notifier": notifier, "api": api}
@@ -149,13 +151,23 @@ def run() -> None:
         shift_prometheus_port(port)
         all_of_them[name]()
 
+    def tell(name: str, why: KeepsEnding) -> None:
+        # the notifier sends it, and if that is the one, then as soon as it lives
+        from notifications.reporter import ErrorReporter
+
+        reporter = ErrorReporter(settings)
+        reporter.report(
+            why, task=name, worker=os.uname().nodename, level="CRITICAL", fingerprint=f"keeps_ending:{name}"
+        )
+        reporter.close()
+
     served = {f"worker-{market}" for market in MARKETS if settings.symbols(market)}
     members = {
         name: partial(start, name, port)
         for port, name in enumerate(all_of_them)
         if name in served or not name.startswith("worker-")
     }
-    Family(stages(members), settings.analyze_deadline_seconds + STOP_SECONDS).run()
+    Family(stages(members), settings.analyze_deadline_seconds + STOP_SECONDS, tell).run()
 
 
 def _go_lean() -> None:

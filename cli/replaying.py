@@ -21,6 +21,7 @@ from cli import replay_candles
 from cli.progress import Row, State, watch
 from cli.replay_report import Report, print_report
 from cli.replay_words import ReplayWords, replay_words
+from cli.words import follow_words
 from replay.errors import BadReplay
 from replay.plan import plan
 from replay.series import Series
@@ -148,7 +149,8 @@ def _row(course: Course, words: ReplayWords) -> Row:
         return Row(course.symbol, State.DONE, 100)
     if not course.task_id and course.next == course.span.first:
         return Row(course.symbol, State.WAITING)
-    return Row(course.symbol, State.RUNNING, course.percent, course.state.step)
+    step = follow_words(get_settings().notify_language).step(course.state.step)
+    return Row(course.symbol, State.RUNNING, course.percent, step)
 
 
 def _asked(

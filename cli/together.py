@@ -25,6 +25,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 # who lives so long has started well, and is started again at once
 LIVES_SECONDS = 60.0
+# once may be chance, and is told by the log alone
+TOLD_FROM = 3
 _PR_SET_PDEATHSIG = 1
 
 
@@ -37,22 +39,31 @@ class Member:
     stage: int
 
 
+class KeepsEnding(Exception):
+    """A process is started again and again, and ends each time."""
+
+
 @dataclass(slots=True)
 class _Life:
     since: float
     pause: float = SHORTEST_PAUSE
+    ends: int = 0
 
 
 class Family:
     """Keeps the members running until SIGTERM or Ctrl-C, and then stops them stage by stage.
 
-    What does not end within `grace` seconds of its stage is killed. For the main thread, and before any other runs:
-    a fork copies only the thread that forks.
+    What does not end within `grace` seconds of its stage is killed. Of a member that ends soon after each start,
+    `tell` hears its name and why. For the main thread, and before any other runs: a fork copies only the thread that
+    forks.
     """
 
-    def __init__(self, members: Sequence[Member], grace: float) -> None:
+    def __init__(
+        self, members: Sequence[Member], grace: float, tell: Callable[[str, KeepsEnding], None] | None = None
+    ) -> None:
         self._members = {member.name: member for member in members}
         self._grace = grace
+        self._tell = tell
         self._running: dict[int, str] = {}
         self._lives: dict[str, _Life] = {}
         self._due: dict[str, float] = {}
@@ -77,10 +88,11 @@ class Family:
     def _fork(self, name: str) -> None:
         """Start a member; in it this does not return."""
         self._due.pop(name, None)
+        parent = os.getpid()
         pid = os.fork()
         if pid == 0:
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
-            _be_a_child()
+            _be_a_child(parent)
             self._members[name].run()
             sys.exit(0)
         self._running[pid] = name
@@ -96,10 +108,14 @@ class Family:
         for name, code in self._ended():
             life = self._lives[name]
             if time.monotonic() - life.since > LIVES_SECONDS:
-                life.pause = SHORTEST_PAUSE
+                life.pause, life.ends = SHORTEST_PAUSE, 0
+            life.ends += 1
             log.error("%s ended with exit code %d; it is started again in %.0f s", name, code, life.pause)
             self._due[name] = time.monotonic() + life.pause
             life.pause = min(life.pause * 2, LONGEST_PAUSE)
+            if self._tell is not None and life.ends >= TOLD_FROM:
+                ends = f"{name} ended {life.ends} times, each within {LIVES_SECONDS:g} s of its start"
+                self._tell(name, KeepsEnding(f"{ends}, with exit code {code} now: its log says why"))
 
     def _ended(self) -> Iterable[tuple[str, int]]:
         while self._running:
@@ -143,12 +159,15 @@ def load(modules: Iterable[str], prepare: Callable[[], None]) -> None:
     gc.freeze()
 
 
-def _be_a_child() -> None:
+def _be_a_child(parent: int) -> None:
     """Ctrl-C is for the parent, which then stops everybody in order; without a parent nobody goes on."""
     os.setsid()
     with contextlib.suppress(OSError, AttributeError):
         # where there is no Linux, what started the parent has to look after the rest
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        # it ended before that was set
+        sys.exit(1)
 
 
 def stages(members: Mapping[str, Callable[[], None]]) -> list[Member]:

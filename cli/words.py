@@ -31,7 +31,13 @@ class FollowWords:
 
 
 KO = FollowWords(
-    steps={"publishing": "작업 등록", "collecting": "데이터 수집", "analysing": "분석", "trading": "주문"},
+    steps={
+        "preparing": "준비",
+        "publishing": "작업 등록",
+        "collecting": "데이터 수집",
+        "analysing": "분석",
+        "trading": "주문",
+    },
     waiting="워커를 기다리는 중",
     failed="실패",
     count="{ended}/{total} 완료, 실패 {failed}",

@@ -20,6 +20,7 @@ from notifications.photos import Photos
 from notifications.quiet import Quiet
 from notifications.routes import CURES, Manner, Routes
 from notifications.sender import Delivered, Outcome, Postponed, Refused
+from notifications.sent import entry
 from notifications.texts import with_count
 from notifications.words import Words
 from telemetry.instruments import alerts_collapsed, alerts_sent
@@ -117,7 +118,7 @@ class Delivery:
         """Write into the ledger what became of the claim. Raises `RedisError`; may be called again."""
         match outcome:
             case Delivered(message_id, how, via):
-                if await self._ledger.ack(claim, message_id, via):
+                if await self._ledger.ack(claim, message_id, via, entry(claim, _contents(claim), how, self._secrets)):
                     if how != "off":
                         _count_collapsed(claim, message_id)
                 else:

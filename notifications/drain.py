@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from threading import Event
 
 from redis import RedisError
 
@@ -18,8 +19,8 @@ log = logging.getLogger(__name__)
 DRAIN_SECONDS = 1.0
 
 
-def drain(spool: Spool, recorder: SpoolRecorder) -> int:
-    """Record everything that is spooled; returns how many occurrences.
+def drain(spool: Spool, recorder: SpoolRecorder, stop: Event | None = None) -> int:
+    """Record everything that is spooled, or what there is time for until `stop`; returns how many occurrences.
 
     A file is removed when all of it is recorded, so being killed at any point repeats and loses nothing. Raises
     `RedisError` or `OSError`, with what is left still on disk.
@@ -31,6 +32,8 @@ def drain(spool: Spool, recorder: SpoolRecorder) -> int:
         except FileNotFoundError:
             continue  # another notifier of this host was quicker
         for spooled in alerts:
+            if stop is not None and stop.is_set():
+                return occurrences
             recorder.record(spooled)
             occurrences += len(spooled.ids)
         spool.finish(path)
@@ -46,6 +49,7 @@ class Drain:
         self._recorder = SpoolRecorder(redis_url)
         self._secrets = tuple(secrets)
         self._stuck = False
+        self._closed = Event()
 
     async def watch(self) -> None:
         """Until cancelled."""
@@ -54,7 +58,8 @@ class Drain:
             await asyncio.sleep(DRAIN_SECONDS)
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections. What is being drained is left where it is: the process waits for the thread."""
+        self._closed.set()
         self._recorder.close()
 
     def _look(self) -> None:
@@ -63,7 +68,7 @@ class Drain:
             alerts_spooled.set(waiting)
             if not waiting:
                 return
-            drained = drain(self._spool, self._recorder)
+            drained = drain(self._spool, self._recorder, self._closed)
             alerts_spooled.set(self._spool.waiting())
         except (RedisError, OSError) as error:
             if not self._stuck:

@@ -197,5 +197,7 @@ def _by_chat_id(chats: Mapping[Chat, str]) -> list[tuple[Chat, ...]]:
 
 async def sleep(event: asyncio.Event, seconds: float) -> None:
     """Until the event or for so long."""
+    # `wait_for` of Python 3.11 loses a cancel that comes with the event
     with suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await event.wait()

@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 
 SCRIPTS = Path(__file__).with_name("lua")
 PREFIX = "autotrader:alerts:"
+# what was sent, for whoever looks: ids by the time of delivery, and what each said
+SENT, SENT_WHAT = "sent", "sent:what"
+SENT_KEPT = 200
 
 # Three requests of at most 10 s each (formatted, plain, fallback), and room to acknowledge.
 LEASE_SECONDS = 45.0
@@ -178,11 +181,13 @@ class Ledger:
             return Idle(int(reply[0]) / 1000)
         return _claim(reply, token)
 
-    async def ack(self, claim: Claim, message_id: int | None, via: str = "") -> bool:
+    async def ack(self, claim: Claim, message_id: int | None, via: str = "", sent: str = "") -> bool:
         """Delivered as `message_id`, or None if in a digest; the window starts now. `via` is the chat it went to, if
-        that was not its own. False if the claim had passed to another sender."""
+        that was not its own; `sent` is what the list of what was sent shows of it (`notifications.sent`), "" for
+        nothing. False if the claim had passed to another sender."""
         arguments = [claim.id, claim.token, "" if message_id is None else str(message_id), str(claim.occurrences)]
-        return bool(await self._ack(keys=[self._prefix], args=[*arguments, _milliseconds(KEEP_SECONDS), via]))
+        arguments += [_milliseconds(KEEP_SECONDS), via, sent, str(SENT_KEPT)]
+        return bool(await self._ack(keys=[self._prefix], args=arguments))
 
     async def nack(
         self,

@@ -69,7 +69,8 @@ class MovedChats:
             self._news.clear()
             await self.look()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), STORE_SECONDS)
+                async with asyncio.timeout(STORE_SECONDS):
+                    await self._news.wait()
 
     async def look(self) -> None:
         """Store what is not stored yet. What cannot be stored now is tried again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -76,6 +77,7 @@ class DirectScript:
         self._sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
         # appending and taking are atomic; redis-py's connections have no types
         self._idle: deque[Any] = deque()
+        self._owner = os.getpid()
 
     def __call__(self, key: str, *arguments: str) -> Sequence[Any]:
         """The script's reply. Raises `RedisError` or `OSError`.
@@ -83,6 +85,9 @@ class DirectScript:
         A connection that died while it was idle is worth another try; a time-out is not. The second try may be of a
         call that arrived, so the script has to know a call that it had before.
         """
+        if self._owner != (here := os.getpid()):
+            # a fork has the same sockets, and would read the parent's answers
+            self._idle, self._owner = deque(), here
         try:
             connection = self._idle.pop()
         except IndexError:

@@ -63,11 +63,12 @@ def spool_directory(settings: Settings) -> Path:
 
 def spool_of(settings: Settings) -> Spool:
     """The spool of this process: one, whoever asks."""
-    return _spool_at(spool_directory(settings))
+    return _spool_at(spool_directory(settings), os.getpid())
 
 
 @cache
-def _spool_at(directory: Path) -> Spool:
+def _spool_at(directory: Path, _process: int) -> Spool:
+    # a fork of a process that has one begins with none
     return Spool(directory)
 
 

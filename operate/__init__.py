@@ -1,6 +1,6 @@
 """What an operator may ask and order, as text: the command line shows it, and a bot may too."""
 
-from operate.alerts import show_dead_alerts
+from operate.alerts import show_dead_alerts, show_sent_alerts
 from operate.analyses import Requested, analyze_now, explain, request_analysis
 from operate.arming import LONGEST_ARMING, arm_market, disarm_market, keep_account
 from operate.connections import database
@@ -50,6 +50,7 @@ __all__ = [
     "show_orders",
     "show_pnl",
     "show_positions",
+    "show_sent_alerts",
     "show_status",
     "unlock",
     "when",

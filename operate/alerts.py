@@ -1,15 +1,18 @@
-"""Alerts that were given up."""
+"""Alerts that were sent, and alerts that were given up."""
 
 from __future__ import annotations
 
 from notifications.alert import first_line
-from operate.errors import CannotAnswer, of_direct
+from notifications.sent import sent
+from operate.errors import CannotAnswer, of_direct, of_redis
 from operate.fault_words import fault_words
 from operate.texts import when
 from operate.view_words import view_words
 from settings import Settings
 from storage import dead_letters
 from storage.direct import DatabaseUnavailable
+from storage.redis import RedisUnavailable, check_redis, open_redis
+from telemetry.redaction import redact, secret_values
 
 
 async def show_dead_alerts(settings: Settings, limit: int, seen: bool) -> str:
@@ -36,3 +39,29 @@ async def show_dead_alerts(settings: Settings, limit: int, seen: bool) -> str:
         for letter in letters
     ]
     return "\n".join(lines) or told.no_dead
+
+
+async def show_sent_alerts(settings: Settings, limit: int, offset: int) -> str:
+    """What the error chat was told lately, and what was critical, newest first; `limit` of them after `offset`."""
+    redis = open_redis(settings.redis_url)
+    try:
+        await check_redis(redis, settings.redis_url)
+        found, total = await sent(redis, offset, limit)
+    except RedisUnavailable as error:
+        raise CannotAnswer(of_redis(fault_words(settings.notify_language), error)) from None
+    finally:
+        await redis.aclose()
+    told, secrets = view_words(settings.notify_language), secret_values(settings)
+    lines = [
+        told.sent.format(
+            at=when(one.at),
+            kind=one.kind,
+            n=one.occurrences,
+            fingerprint=one.fingerprint[:16],
+            line=redact(one.line, secrets),
+        )
+        for one in found
+    ]
+    if not lines:
+        return told.no_sent
+    return "\n".join([*lines, told.of_all.format(first=offset + 1, last=offset + len(lines), n=total)])

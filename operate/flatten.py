@@ -16,7 +16,7 @@ from notifications.trades import TradeNotifier
 from notifications.words import quantity
 from operate.connections import database, notifier_of
 from operate.errors import CannotAnswer
-from operate.states import change_trading_state, scope_of
+from operate.states import scope_of
 from operate.texts import when
 from operate.words import OperateWords, words
 from settings import MARKETS, Settings, check_market, orders_queue
@@ -65,10 +65,8 @@ async def request_flatten(settings: Settings, market: str, by: str) -> str:
 async def stop_buying(engine: AsyncEngine, notifier: TradeNotifier, row: TradingState, by: str, now: datetime) -> None:
     """Put the scope into `reducing` until a person takes it back, unless it is so already. A halt of the same scope
     makes way: it would hold the sales back."""
-    for own in await trading_states.in_force(engine, now):
-        if (own.market, own.symbol, own.state, own.until) == (row.market, row.symbol, row.state, None):
-            return
-    await change_trading_state(engine, notifier, row, by)
+    if await trading_states.put(engine, row, by=by, now=now):
+        await notifier.trading_state_changed(row, by=by, at=now)
 
 
 async def close_market(settings: Settings, engine: AsyncEngine, market: str, by: str, now: datetime) -> list[str]:

@@ -58,6 +58,9 @@ class ViewWords:
     no_reason: str
     new: str
     no_dead: str
+    sent: str
+    no_sent: str
+    of_all: str
     armed_now: str
     disarmed_now: str
     new_account: str
@@ -124,6 +127,9 @@ KO = ViewWords(
     no_reason="이유 없음",
     new=" [새 알림]",
     no_dead="포기한 알림이 없습니다",
+    sent="{at} {kind} ×{n} {fingerprint}\n    {line}",
+    no_sent="여기까지 보낸 알림이 없습니다",
+    of_all="{n}건 중 {first}~{last}번째",
     armed_now="{market} {at}까지 실거래를 허용했습니다: 실제 돈으로 주문합니다",
     disarmed_now="{market} 실거래를 해제했습니다: 실제 주문을 보내지 않으며, 거래소에 걸린 주문은 그대로 있습니다",
     new_account="{market}에는 아직 기록이 없습니다. 첫 워커가 시작합니다",
@@ -174,6 +180,9 @@ EN = ViewWords(
     no_reason="no reason given",
     new=" [new]",
     no_dead="no alert was ever given up",
+    sent="{at} {kind} ×{n} {fingerprint}\n    {line}",
+    no_sent="no alert was sent here",
+    of_all="{first} to {last} of {n}",
     armed_now="{market} is armed until {at}: orders are sent with real money",
     disarmed_now="{market} is not armed: no real order is sent; orders that rest at the venue stay there",
     new_account="{market} has no journal yet; the first worker begins it",

@@ -9,11 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 from signal import SIGKILL
-from types import TracebackType
-from typing import Self
 
 from kombu import Connection
 from kombu.exceptions import OperationalError
@@ -21,7 +18,8 @@ from kombu.pidbox import Mailbox
 from redis import RedisError
 
 from sandbox.local import LocalPostgres, LocalRedis, scratch
-from sandbox.processes import ProcessGroup, undisturbed
+from sandbox.processes import ProcessGroup
+from sandbox.started import Started
 from storage.migrate import upgrade
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,7 +30,7 @@ THREADS = 8
 LOGS = "DEMO_LOGS"
 
 
-class ReplayWorkers:
+class ReplayWorkers(Started):
     """`count` workers of a market, between `__enter__` and `__exit__`; enter it in the main thread.
 
     `environment` is what this process needs to reach them. Raises `LocalServerError`, `StorageError` or
@@ -40,27 +38,10 @@ class ReplayWorkers:
     """
 
     def __init__(self, market: str, count: int) -> None:
+        super().__init__()
         self.market = market
         self.count = count
         self.environment: dict[str, str] = {}
-        self._exit = ExitStack()
-
-    def __enter__(self) -> Self:
-        try:
-            self._start()
-        except BaseException:
-            self._stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop()
-
-    def _stop(self) -> None:
-        with undisturbed():
-            self._exit.close()
 
     def _start(self) -> None:
         enter = self._exit.enter_context

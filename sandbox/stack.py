@@ -10,14 +10,11 @@ import os
 import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from signal import SIGKILL
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit
 
 from kombu import Connection
@@ -31,7 +28,8 @@ from sandbox.client import SandboxControl, announced_url, answers
 from sandbox.feeds import MarketFeed, Request, choose_feeds
 from sandbox.local import LocalPostgres, LocalRedis, scratch
 from sandbox.local.server import free_port
-from sandbox.processes import ProcessGroup, undisturbed
+from sandbox.processes import ProcessGroup
+from sandbox.started import Started
 from settings import MARKETS, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,7 +47,7 @@ FAILING_HTTP_TIMEOUT = 2.0
 READY_SECONDS = 60.0
 
 _PYTHON = sys.executable
-_CELERY = (_PYTHON, "-m", "celery", "-A", "tasks")
+_CLI = (_PYTHON, "-m", "cli")
 
 
 class StackError(Exception):
@@ -58,15 +56,15 @@ class StackError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """What each process is started with; a worker's name and queue are appended to `worker`."""
+    """What each process is started with, as the services are; `{market}` in `worker` stands for its market."""
 
     sandbox: Sequence[str] = (_PYTHON, "-m", "sandbox")
-    migrate: Sequence[str] = (_PYTHON, "-m", "cli", "migrate")
-    notifier: Sequence[str] = (_PYTHON, "-m", "cli", "notifier")
-    worker: Sequence[str] = (*_CELERY, "worker", "-P", "threads", "--without-gossip", "--without-mingle")
-    flower: Sequence[str] = (*_CELERY, "flower", f"--conf={ROOT}/deploy/flower/flowerconfig.py")
-    beat: Sequence[str] = (*_CELERY, "beat")
-    api: Sequence[str] = (_PYTHON, "-m", "cli", "api")
+    migrate: Sequence[str] = (*_CLI, "migrate")
+    notifier: Sequence[str] = (*_CLI, "notifier")
+    worker: Sequence[str] = (*_CLI, "worker", "{market}")
+    flower: Sequence[str] = (*_CLI, "flower")
+    beat: Sequence[str] = (*_CLI, "beat")
+    api: Sequence[str] = (*_CLI, "api")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +89,7 @@ class Options:
     commands: Commands = field(default_factory=Commands)
 
 
-class Stack:
+class Stack(Started):
     """All processes of the system, running between `__enter__` and `__exit__`; enter it in the main thread.
 
     `tell` gets the plain lines a user should read. Raises `StackError`, `FeedError`, `LocalServerError` or
@@ -99,9 +97,9 @@ class Stack:
     """
 
     def __init__(self, options: Options, tell: Callable[[str], None]) -> None:
+        super().__init__()
         self._options = options
         self._tell = tell
-        self._exit = ExitStack()
         self._tmp = Path()
         self.group: ProcessGroup
         self.sandbox_url = ""
@@ -121,23 +119,6 @@ class Stack:
     def scratch(self) -> Path:
         """A folder that is removed with the stack."""
         return self._tmp
-
-    def __enter__(self) -> Self:
-        try:
-            self._start()
-        except BaseException:
-            self._stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop()
-
-    def _stop(self) -> None:
-        with undisturbed():
-            self._exit.close()
 
     def _start(self) -> None:
         options, enter = self._options, self._exit.enter_context
@@ -201,7 +182,7 @@ class Stack:
         api_env = {"API_PORT": str(urlsplit(self.api_url).port), "API_OPERATE_TOKEN": self.api_token}
         group.start("api", commands.api, env={**self._with_port(env, "api"), **api_env}, cwd=ROOT, stage=2)
         for market in MARKETS:
-            argv = [*commands.worker, "-Q", market, "-n", f"{market}@%h"]
+            argv = [part.replace("{market}", market) for part in commands.worker]
             name = f"worker-{market}"
             group.start(name, argv, env=self._with_port(env, name), cwd=ROOT, stage=2)
         group.wait_until(self._workers_answer, READY_SECONDS, "the start of the workers")

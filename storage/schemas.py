@@ -10,8 +10,9 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
-from sqlalchemy import make_url, text
+from sqlalchemy import event, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -25,6 +26,8 @@ PREFIX = "replay_"
 NAME = re.compile(rf"{PREFIX}[a-z0-9_]{{1,55}}")
 # building 22 tables on a Raspberry Pi that does other things too
 BUILDING_SECONDS = 60.0
+# the comment on a schema that somebody wants to keep
+KEPT = "kept"
 
 
 class Beside(AsyncEngine):
@@ -74,7 +77,27 @@ def open_schema(
             },
         },
     )
+    _refuse_another_path(engine, schema)
     return Beside(engine)
+
+
+def _refuse_another_path(engine: AsyncEngine, schema: str) -> None:
+    """Look at every new connection: a pooler in between may leave out what it was to begin with, and the names would
+    then be looked up among the real rows."""
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def look(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute("SHOW search_path")
+        path = cursor.fetchone()[0]
+        cursor.close()
+        connection.rollback()
+        if path != schema:
+            connection.close()
+            raise StorageError(
+                f"{describe(engine.url)}: a connection for {schema} has the search_path {path}: a pooler in between "
+                "does not pass it on; set DATABASE_URL to PostgreSQL itself"
+            )
 
 
 async def create(engine: AsyncEngine, schema: str) -> None:
@@ -98,6 +121,24 @@ async def create(engine: AsyncEngine, schema: str) -> None:
         if known := cure(error):
             raise StorageError(f"{describe(engine.url)}: {known} (a replay needs CREATE on the database)") from None
         raise
+
+
+async def keep(engine: AsyncEngine, schema: str) -> None:
+    """Say of a schema that it is not `left`, however long ago it was made."""
+    _check(schema)
+    async with engine.begin() as connection:
+        await connection.execute(text(f"COMMENT ON SCHEMA {schema} IS '{KEPT}'"))
+
+
+async def left(engine: AsyncEngine) -> list[str]:
+    """The schemas beside the real one that are there, are this role's own, and are not kept."""
+    statement = text(
+        "SELECT nspname::text FROM pg_namespace WHERE starts_with(nspname, :prefix) AND pg_has_role(nspowner, 'USAGE') "
+        "AND obj_description(oid, 'pg_namespace') IS DISTINCT FROM :kept ORDER BY 1"
+    )
+    async with engine.connect() as connection:
+        found = await connection.scalars(statement, {"prefix": PREFIX, "kept": KEPT})
+        return [name for name in found if NAME.fullmatch(name)]
 
 
 async def drop(engine: AsyncEngine, schema: str) -> None:

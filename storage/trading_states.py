@@ -45,6 +45,19 @@ async def tighten(
     return own
 
 
+async def put(engine: AsyncEngine, state: TradingState, *, by: str, now: datetime) -> bool:
+    """Put a scope into a state, be its own stricter or not; False if it is in that state until the same time already.
+
+    One transaction: of two who put the same scope into the same state at once, one does.
+    """
+    async with engine.begin() as connection:
+        states = [row.state for row in await _written(connection, now, alone=True)]
+        if any(_same(own, state) for own in states):
+            return False
+        await _insert(connection, state, by)
+    return True
+
+
 async def take_back(engine: AsyncEngine, active: TradingState, *, by: str, now: datetime) -> tuple[bool, list[Written]]:
     """Write `active` over the state of its scope, if one is in force there: whether it was, and what else holds.
 
@@ -112,6 +125,11 @@ async def _written(connection: AsyncConnection, now: datetime, *, alone: bool = 
     statement = select(newest).where(newest.c.state != State.ACTIVE.value).order_by(newest.c.seq)
     rows = (await connection.execute(statement)).all()
     return [_read(row) for row in rows if row.until is None or now < row.until]
+
+
+def _same(one: TradingState, other: TradingState) -> bool:
+    """Whether two states are the same but for their reasons."""
+    return (one.market, one.symbol, one.state, one.until) == (other.market, other.symbol, other.state, other.until)
 
 
 def _read(row: Row[tuple[object, ...]]) -> Written:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from opentelemetry import trace
+from redis.asyncio import Redis
 
 from settings import Settings
 from storage import llm_calls
@@ -190,23 +191,32 @@ async def _reference(runtime: Runtime, instrument: Instrument) -> Sequence[Candl
     return await client.candles(symbol, REFERENCE_DAYS)
 
 
+def prepare(runtime: Runtime) -> None:
+    """Open the language models where they are asked: their libraries take seconds to import, in which the event loop of
+    a running worker would answer nobody. Raises `BadModel`."""
+    if runtime.settings.analyst == "llm":
+        model_of(runtime)
+
+
 def model_of(runtime: Runtime) -> LlmAnalyst:
-    """The language models of this process, opened once. Raises `BadModel`."""
-    return _open(runtime)
+    """The language models of this process, opened once, for a replay in it too. Raises `BadModel`."""
+    settings = runtime.settings
+    return _open(
+        runtime.redis,
+        settings.llm_models,
+        settings.google_keys,
+        settings.gemini_base_url,
+        settings.llm_timeout_seconds,
+        settings.llm_deadline_seconds,
+    )
 
 
 @lru_cache(maxsize=1)
-def _open(runtime: Runtime) -> LlmAnalyst:
+def _open(
+    redis: Redis, models: tuple[str, ...], keys: tuple[str, ...], base_url: str, timeout: float, deadline: float
+) -> LlmAnalyst:
     # heavy, and not needed where the rules decide
     from workers.llm.analyst import LlmAnalyst
     from workers.llm.blocks import Blocks
 
-    settings = runtime.settings
-    return LlmAnalyst(
-        settings.llm_models,
-        settings.google_keys,
-        Blocks(runtime.redis),
-        base_url=settings.gemini_base_url,
-        timeout=settings.llm_timeout_seconds,
-        deadline=settings.llm_deadline_seconds,
-    )
+    return LlmAnalyst(models, keys, Blocks(redis), base_url=base_url, timeout=timeout, deadline=deadline)

@@ -55,6 +55,8 @@ async def symbol_lease(
         yield True
     except asyncio.CancelledError:
         if lost.is_set():
+            # that was ours, and what comes after must not take it for somebody else's
+            holder.uncancel()
             raise LeaseLost(f"the lease on {market} {symbol} was lost; another run may hold it") from None
         raise
     finally:
@@ -76,17 +78,23 @@ async def _acquire(redis: Redis, key: str, token: str, wait: float) -> bool:
 
 
 async def _renew(redis: Redis, key: str, token: str, holder: asyncio.Task[object], lost: asyncio.Event) -> None:
+    """Renew the lease until it is lost; `holder` is then cancelled, also where this ends by an error of its own."""
+    this = asyncio.current_task()
+    assert this is not None
     renewed = time.monotonic()
-    while True:
-        await asyncio.sleep(RENEW_SECONDS)
-        try:
-            held = await redis.eval(_RENEW, 1, key, token, int(LEASE_SECONDS * 1000))
-        except RedisError:
-            # a blip is survived as long as the lease cannot have ended
-            held = time.monotonic() - renewed < LEASE_SECONDS - RENEW_SECONDS
-        else:
-            renewed = time.monotonic()
-        if not held:
+    held = True
+    try:
+        while held:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                held = bool(await redis.eval(_RENEW, 1, key, token, int(LEASE_SECONDS * 1000)))
+            except RedisError:
+                # a blip is survived as long as the lease cannot have ended
+                held = time.monotonic() - renewed < LEASE_SECONDS - RENEW_SECONDS
+            else:
+                renewed = time.monotonic()
+    finally:
+        # where this was cancelled, the block has ended, or the process ends
+        if not this.cancelling():
             lost.set()
             holder.cancel()
-            return

@@ -25,7 +25,7 @@ from workers.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
-# a message that waits for its picture holds up the order after it
+# what waits for a picture is a message, and the next run of the symbol
 DRAWING_SECONDS = 5.0
 # a picture takes 20 MB while it is drawn
 _ONE_AT_A_TIME = Lock()

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from opentelemetry import trace
 
+from notifications.trades import TradeNotifier
 from storage import analyses, sightings
 from tasks import pictures
 from tasks.analysts import Material, gave_no_advice, judge
@@ -54,25 +55,39 @@ class Fresh(Analysed):
 
 
 async def analyse_and_trade(runtime: Runtime, market: str, symbol: str, run_id: uuid.UUID) -> str:
-    """Analyse, store, tell and trade; returns the outcome's name.
+    """Analyse, store, trade and tell; returns the outcome's name.
 
     An analysis that an earlier delivery of the message stored is used again, not made anew.
     """
     client = await runtime.market(market)
     analysed = await resume(runtime, client, symbol, run_id) or await analyse(runtime, client, symbol, run_id)
     await tell(2, STEPS, "trading")
-    notifier = notifier_of(runtime)
-    if isinstance(analysed, Fresh) and not simulation.is_simulated():
-        await sightings.keep(runtime.redis, analysed.instrument, analysed.daily)
-    picture = await pictures.of_analysis(runtime, analysed, analysed.daily) if isinstance(analysed, Fresh) else ""
+    notifier, picture = notifier_of(runtime), True
+    try:
+        return await trade(runtime, notifier, analysed, runtime.now())
+    except asyncio.CancelledError:
+        # out of time: its text alone
+        picture = False
+        raise
+    finally:
+        # after the orders, for none of them waits for a picture; and also where one failed
+        await show(runtime, notifier, analysed, picture=picture)
+
+
+async def show(runtime: Runtime, notifier: TradeNotifier, analysed: Analysed, *, picture: bool) -> None:
+    """Tell the analysis and keep what the desk draws of it. A chart shows the orders that were just placed, too."""
+    drawn = ""
+    if picture and isinstance(analysed, Fresh):
+        if not simulation.is_simulated():
+            await sightings.keep(runtime.redis, analysed.instrument, analysed.daily)
+        drawn = await pictures.of_analysis(runtime, analysed, analysed.daily)
     await notifier.analysis_complete(
         analysed.instrument,
         analysed.analysis,
-        run_id=str(run_id),
+        run_id=str(analysed.run_id),
         analysis_id=str(analysed.analysis_id),
-        picture=picture,
+        picture=drawn,
     )
-    return await trade(runtime, notifier, analysed, runtime.now())
 
 
 async def resume(runtime: Runtime, client: MarketData, symbol: str, run_id: uuid.UUID) -> Analysed | None:

@@ -145,6 +145,8 @@ async def _walk(runtime: Runtime, engine: AsyncEngine, market: str, symbol: str,
     result: Result = {"outcome": outcome, "symbol": symbol, "next": number, "worth": worth}
     if outcome == "done":
         result |= await _told(engine)
+        if part.keep:
+            await schemas.keep(engine, part.schema)
     if outcome == "stopped" or (outcome == "done" and not part.keep):
         await schemas.drop(engine, part.schema)
     return result

@@ -7,7 +7,7 @@ keeps at least half of its threads for the live work of its market.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
+import logging
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 from redis.asyncio import Redis
+from sqlalchemy.exc import SQLAlchemyError
 
 from replay.errors import BadReplay
 from replay.plan import Plan, Span
@@ -29,9 +30,15 @@ from tasks import standing
 from tasks.app import app
 from tasks.replay import KEY, Part, replay_symbol
 from tasks.standing import Standing
+from workers.loop import Interrupted, Stopped
 
-# longer than a replay of years on a small machine; who asks deletes them earlier
+log = logging.getLogger(__name__)
+
+# who asks for the replay deletes them earlier, and prolongs them while it waits
 CANDLES_SECONDS = 6 * 3_600
+# what was left by a replay of which nothing was heard for so long, is removed by the next one
+ALIVE_SECONDS = 3_600
+SIGN_SECONDS = 60.0
 # a part that waited longer is of no use: who asked has left
 EXPIRES_SECONDS = 3_600
 # how often the first day is begun with anew, after lost workers
@@ -39,8 +46,8 @@ BEGINNINGS = 3
 # per worker: more would only take turns on its one event loop
 PARTS_OF_A_WORKER = 2
 ANSWER_SECONDS = 2.0
-# what a part ends with that its worker has given up as it stopped
-CANCELLED = (asyncio.CancelledError, concurrent.futures.CancelledError)
+# what a part ends with that was no fault of its own: another worker, or another try, may go on
+CUT_SHORT = (Stopped, Interrupted)
 ENDING_SECONDS = 30.0
 
 
@@ -111,6 +118,7 @@ class Replay:
         self._settings = settings
         self._at_once = at_once
         self._redis: Redis = open_redis(settings.redis_url)
+        self._next_sign = 0.0
         self._began = time.monotonic()
 
     @property
@@ -122,13 +130,16 @@ class Replay:
         return time.monotonic() - self._began
 
     async def open(self) -> None:
-        """Lay the candles ready for the workers. Raises `RedisError`."""
+        """Lay the candles ready for the workers, and remove what dead replays left. Raises `RedisError`."""
+        await self._give_sign()
+        await self._sweep()
         for symbol in {*self.asked.symbols, *self.asked.references}:
             packed = await asyncio.to_thread(self.asked.series[symbol].packed)
             await self._redis.set(self._key(f"candles:{symbol}"), packed, ex=CANDLES_SECONDS)
 
     async def look(self) -> Sequence[Course]:
         """Take what has ended, publish what may be next, and tell how each symbol stands. Raises `ReplayFailed`."""
+        await self._give_sign()
         waiting = {course.task_id: course for course in self.courses.values() if course.task_id}
         for task_id, state in (await standing.of(waiting)).items():
             self._hear(waiting[task_id], state)
@@ -147,8 +158,7 @@ class Replay:
                 await self._redis.set(self._key("stop"), "1", ex=CANDLES_SECONDS)
                 await asyncio.to_thread(partial(app.control.revoke, out))
                 await self._until_quiet(out)
-            names = {*self.asked.symbols, *self.asked.references}
-            await self._redis.delete(*(self._key(f"candles:{symbol}") for symbol in names))
+            await self._redis.delete(*self._candles(), self._key("alive"))
             if out or not self.asked.keep:
                 await self._drop()
         finally:
@@ -164,8 +174,7 @@ class Replay:
         if not state.ended:
             return
         course.task_id = ""
-        if isinstance(state.error, CANCELLED):
-            # its worker has stopped; another one may go on
+        if isinstance(state.error, CUT_SHORT):
             self._begin_anew(course)
             return
         if not isinstance(state.result, Mapping):
@@ -225,6 +234,31 @@ class Replay:
                 return
             await asyncio.sleep(0.2)
 
+    async def _give_sign(self) -> None:
+        """Say now and then that this replay is waited for; its candles are needed as long."""
+        if time.monotonic() < self._next_sign:
+            return
+        self._next_sign = time.monotonic() + SIGN_SECONDS
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.set(self._key("alive"), "1", ex=ALIVE_SECONDS)
+            for key in self._candles():
+                pipeline.expire(key, CANDLES_SECONDS)
+            await pipeline.execute()
+
+    async def _sweep(self) -> None:
+        """Drop the schemas of replays that were killed: nobody else knows of them. Never raises for the database."""
+        engine = schemas.open_schema(self._settings.database_url, next(iter(self.courses.values())).schema, pool_size=1)
+        try:
+            for schema in await schemas.left(engine):
+                replay = schema.removeprefix(schemas.PREFIX).partition("_")[0]
+                if not await self._redis.exists(KEY.format(replay=replay, what="alive")):
+                    await schemas.drop(engine, schema)
+                    log.info("dropped %s, which a dead replay had left", schema)
+        except (SQLAlchemyError, OSError) as error:
+            log.warning("what dead replays left is not removed: %s", type(error).__name__)
+        finally:
+            await engine.dispose()
+
     async def _drop(self) -> None:
         for course in self.courses.values():
             engine = schemas.open_schema(self._settings.database_url, course.schema, pool_size=1)
@@ -232,6 +266,9 @@ class Replay:
                 await schemas.drop(engine, course.schema)
             finally:
                 await engine.dispose()
+
+    def _candles(self) -> list[str]:
+        return [self._key(f"candles:{symbol}") for symbol in {*self.asked.symbols, *self.asked.references}]
 
     def _key(self, what: str) -> str:
         return KEY.format(replay=self.id, what=what)

@@ -22,7 +22,7 @@ from settings import MARKETS, Settings
 from storage import accounts, armings
 from storage.engine import StorageError
 from storage.redis import RedisUnavailable
-from tasks import strategies
+from tasks import analysts, strategies
 from tasks.redeliveries import LostTooOften
 from tasks.reporting import raised_by_the_task, report_failure, report_unstored_failure
 from tasks.runs import Expired, fail
@@ -48,6 +48,7 @@ from trading.strategy import BadStrategy
 from trading.types import Decision, OrderState, Side
 from trading.validator import CHECKS
 from workers import runtime
+from workers.llm.errors import BadModel
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,8 @@ def start(app: Celery, settings: Settings, sender: Any) -> None:
         account_of = {market: settings.account(market) for market in served}
         opened.run(accounts.claim(opened.engine, account_of), START_SECONDS)
         say_where_orders_go(opened, served)
-    except (StorageError, RedisUnavailable, BadStrategy) as error:
+        analysts.prepare(opened)
+    except (StorageError, RedisUnavailable, BadStrategy, BadModel) as error:
         runtime.close_runtime()
         telemetry.shutdown()
         sys.exit(f"autotrader: {error}")

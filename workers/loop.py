@@ -8,6 +8,7 @@ of the calling thread travels with them, because `run_coroutine_threadsafe` copi
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import logging
 import os
 import sys
@@ -35,6 +36,14 @@ SWITCH_SECONDS = 0.001
 
 class DeadlineExceeded(Exception):
     """The task did not end within its deadline and was cancelled."""
+
+
+class Interrupted(Exception):
+    """Something that the task waited for was cancelled, and not by who cancels tasks; its cause says where."""
+
+
+class Stopped(Exception):
+    """The process stopped while the task ran."""
 
 
 class LoopThread:
@@ -69,16 +78,34 @@ class LoopThread:
     def run(self, coroutine: Coroutine[Any, Any, T], deadline: float) -> T:
         """Run `coroutine` on the loop from another thread and wait for it.
 
-        After `deadline` seconds it is cancelled. Raises `DeadlineExceeded`, or what the coroutine raised.
+        After `deadline` seconds it is cancelled. Raises `DeadlineExceeded`, `Stopped` if the loop stops meanwhile,
+        `Interrupted`, or what the coroutine raised.
         """
-        future = asyncio.run_coroutine_threadsafe(_within(coroutine, deadline), self._loop)
+        future = asyncio.run_coroutine_threadsafe(self._within(coroutine, deadline), self._loop)
         try:
             return future.result(deadline + CLEANUP_SECONDS)
+        except concurrent.futures.CancelledError:
+            raise Stopped("the process stopped while it ran") from None
         except TimeoutError:
             if future.done():
-                raise
+                return future.result()
             future.cancel()
             raise DeadlineExceeded(f"not ended {CLEANUP_SECONDS:g} s after its deadline of {deadline:g} s") from None
+
+    async def _within(self, coroutine: Coroutine[Any, Any, T], deadline: float) -> T:
+        scope = asyncio.timeout(deadline)
+        try:
+            async with scope:
+                return await coroutine
+        except (TimeoutError, asyncio.CancelledError) as error:
+            # asked of the scope: a task group that failed in it leaves a cancellation uncounted in Python 3.11 and
+            # 3.12, and the scope then takes its own for somebody else's
+            if scope.expired():
+                raise DeadlineExceeded(f"not ended within its deadline of {deadline:g} s") from None
+            # nobody else cancels this task before its deadline
+            if isinstance(error, asyncio.CancelledError) and not self._stopping.is_set():
+                raise Interrupted("what it waited for was cancelled by somebody else") from error
+            raise
 
     def stop(self) -> None:
         """Stop the loop once its callbacks have run; coroutines still pending are cancelled first."""
@@ -115,17 +142,6 @@ def end_process(silent: float) -> None:
     """End this process at once, so that its supervisor starts a new one: a stuck loop cannot be rescued."""
     log.critical("the event loop has been stuck for %.0f s; ending the process so that it is restarted", silent)
     os._exit(EXIT_STUCK)
-
-
-async def _within(coroutine: Coroutine[Any, Any, T], deadline: float) -> T:
-    scope = asyncio.timeout(deadline)
-    try:
-        async with scope:
-            return await coroutine
-    except TimeoutError:
-        if scope.expired():
-            raise DeadlineExceeded(f"not ended within its deadline of {deadline:g} s") from None
-        raise
 
 
 async def _cancel_others() -> None:

@@ -31,7 +31,7 @@ async def login(request: Request) -> Response:
         return _ask(request, target, status=401, wrong=True)
     sessions: Sessions = request.app.state.sessions
     answer = RedirectResponse(target, 303, HEADERS)
-    secure = request.url.scheme == "https"
+    secure = request.scope["scheme"] == "https"
     answer.set_cookie(
         SECURE_COOKIE if secure else PLAIN_COOKIE,
         sessions.begin(granted),
@@ -51,7 +51,7 @@ async def logout(request: Request) -> Response:
     if session is not None:
         await request.app.state.sessions.end(session)
     answer = RedirectResponse(paths.LOGIN, 303, HEADERS)
-    secure = request.url.scheme == "https"
+    secure = request.scope["scheme"] == "https"
     answer.delete_cookie(
         SECURE_COOKIE if secure else PLAIN_COOKIE, path="/", secure=secure, httponly=True, samesite="strict"
     )
@@ -62,12 +62,17 @@ def fault_page(connection: Connection, error: ApiError, request_id: str) -> Resp
     """The page of an error: one line that says what is wrong. Where the token is missing it is the form for it."""
     request = Request(connection)
     if error.code == "no_token" and request.method in {"GET", "HEAD"}:
-        here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        answer = _ask(request, paths.inside(here), status=error.status)
+        answer = _ask(request, paths.inside(_address(connection)), status=error.status)
     else:
         answer = render(request, "fault.html", status=error.status, error=error, request_id=request_id)
     answer.headers.update(error.headers)
     return answer
+
+
+def _address(connection: Connection) -> str:
+    """The path and query that were asked for; not of Starlette's URL, which the Host header has a part in."""
+    query = connection["query_string"].decode("latin-1")
+    return str(connection["path"]) + (f"?{query}" if query else "")
 
 
 def _ask(request: Request, target: str, *, status: int = 200, wrong: bool = False) -> Response:

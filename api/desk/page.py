@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2.filters import do_truncate
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -60,7 +62,14 @@ def _environment(language: Language, secrets: tuple[str, ...]) -> Environment:
         lstrip_blocks=True,
     )
     money = words(language)
+
+    def shortened(value: object, length: int = 255, *options: Any) -> str:
+        # first what is secret: a part of it would not be known for one
+        return do_truncate(made, redact(str(value), secrets), length, *options)
+
     made.filters |= {
+        "truncate": shortened,
+        "json": _json,
         "when": figures.when,
         "exactly": figures.exactly,
         "direction": figures.direction,
@@ -78,6 +87,11 @@ def _environment(language: Language, secrets: tuple[str, ...]) -> Environment:
         "MARKETS": MARKETS,
     }
     return made
+
+
+def _json(value: object) -> str:
+    """As text like any other, which is cleaned and escaped where it is shown."""
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def using_of(request: Request) -> Resources:
@@ -117,7 +131,7 @@ def render(
 
 async def static(request: Request) -> Response:
     """The style sheet and the icon, which say nothing of the system."""
-    name = Path(request.url.path).name
+    name = Path(request.scope["path"]).name
     kinds = {"desk.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
     headers = HEADERS | {"Cache-Control": "public, max-age=3600"}
     return Response(_file(name), media_type=kinds[name], headers=headers)

@@ -22,7 +22,7 @@ async def runs_page(request: Request) -> Response:
     pages = paging(request, PER_PAGE, market=market)
     page = await reading.runs_page(using.engine, Wanted(market=market), pages.slice)
     # only the newest ones change
-    refresh = request.url.path if pages.number == 1 and market is None else ""
+    refresh = request.scope["path"] if pages.number == 1 and market is None else ""
     return render(request, "runs.html", part="runs", refresh=refresh, page=page, pages=pages, market=market)
 
 
@@ -34,5 +34,5 @@ async def run_page(request: Request) -> Response:
         raise ApiError(404, "not_found", "there is no such run", "list them at /desk/runs")
     symbols = await reading.symbols_of(using.engine, run["id"])
     names = await sightings.names_of(using.redis, [(row["market"], row["symbol"]) for row in symbols])
-    refresh = request.url.path if run["status"] in UNFINISHED else ""
+    refresh = request.scope["path"] if run["status"] in UNFINISHED else ""
     return render(request, "run.html", part="runs", refresh=refresh, run=run, symbols=symbols, names=names)

@@ -11,6 +11,7 @@
 --   pause, pause:<chat>       exist while the bot, or one chat, must not be used
 --   mutes                     zset of kinds, short fingerprints or "all", by the end of their mute (ms)
 --   told:<day>                how many were delivered on a UTC day (days since 1970), kept for ten days
+--   sent, sent:what           zset of the ids of what was told lately by that time (ms), and a hash of what it was
 --   moved                     hash of chats that became supergroups
 --   wake                      a list the notifier blocks on
 --   seq                       numbers the records

@@ -12,10 +12,8 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import asyncpg
 import redis
@@ -29,7 +27,8 @@ from sandbox.faultmatrix.publisher import Publisher
 from sandbox.faultmatrix.supervisor import Supervisor
 from sandbox.local import LocalPostgres, LocalRedis, scratch
 from sandbox.local.server import free_port
-from sandbox.processes import ProcessFailed, undisturbed
+from sandbox.processes import ProcessFailed
+from sandbox.started import Started
 from settings import MARKETS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,17 +78,17 @@ FACTORS: dict[str, float] = {
 PYTHON_PROCESSES = ("worker-upbit", "worker-kis", "worker-yfinance", "beat", "notifier", "api")
 
 
-class House:
+class House(Started):
     """Running between `__enter__` and `__exit__`; enter it in the main thread.
 
     Raises `LocalServerError` or `ProcessFailed` while starting, with nothing left running.
     """
 
     def __init__(self, programs: Programs, factors: Mapping[str, float], logs: Path | None = None) -> None:
+        super().__init__()
         self._programs = programs
         self._factors = factors
         self._logs_wanted = logs
-        self._exit = ExitStack()
         self.folder = Path()
         self.logs = Path()
         self.redis: LocalRedis
@@ -102,19 +101,6 @@ class House:
         self.ports = {name: free_port() for name in PYTHON_PROCESSES}
         self.api_url = ""
         self.env: dict[str, str] = {}
-
-    def __enter__(self) -> Self:
-        try:
-            self._start()
-        except BaseException:
-            self._stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop()
 
     def wait(self, holds: Callable[[], Any], seconds: float) -> bool:
         """Keep the system running until `holds`, at most `seconds`; whether it did."""
@@ -189,10 +175,6 @@ class House:
         for name, (argv, env) in self.monitoring.commands().items():
             self.supervisor.start(name, argv, {**base, **env}, stage=1)
         self.need(self.monitoring.ready, READY_SECONDS, "Prometheus, Alertmanager and postgres_exporter answer")
-
-    def _stop(self) -> None:
-        with undisturbed():
-            self._exit.close()
 
     def _start_sandboxes(self, env: dict[str, str]) -> tuple[str, str]:
         urls = []

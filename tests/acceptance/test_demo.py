@@ -102,7 +102,11 @@ def test_simulated_candles_and_a_venue_that_times_out_for_one_symbol() -> None:
     assert result["traces_complete"] == total(result, "analyses")
 
 
-def test_the_failure_is_one_message_with_its_trace_and_flower_shows_it() -> None:
+def test_with_a_model_the_failure_is_one_message_with_its_trace_and_flower_shows_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`ANALYST=llm make demo`: the stand-in is asked about every symbol whose data came."""
+    monkeypatch.setenv("ANALYST", "llm")
     with Stack(Options(seed=7, feed="simulated", fail=["KRW-ETH"], once=True), lambda _: None) as stack:
 
         def errors() -> list[str]:
@@ -117,6 +121,7 @@ def test_the_failure_is_one_message_with_its_trace_and_flower_shows_it() -> None
         assert len(failed) == 1
         others = len(MARKETS) + len(all_symbols(stack)) - 1
         wait_for("the others' success", lambda: sum(task["state"] == "SUCCESS" for task in jobs(stack)) == others, 90)
+        assert asked_about(stack) == sorted(symbol for symbol in all_symbols(stack) if symbol != "KRW-ETH")
         spans = wait_for(
             "the failed task's span",
             lambda: [
@@ -137,6 +142,12 @@ def test_the_failure_is_one_message_with_its_trace_and_flower_shows_it() -> None
         request.add_header("Authorization", f"Bearer {stack.api_token}")
         with urllib.request.urlopen(request, timeout=10) as reply:
             assert json.load(reply)["state"] == "FAILURE"
+
+
+def asked_about(stack: Stack) -> list[str]:
+    """What the stand-in of a language model was asked about, each once."""
+    prompts = [one["prompt"] for one in stack.control.get("gemini/asked")]
+    return sorted(json.loads(prompt.partition("DATA:\n")[2])["instrument"]["symbol"] for prompt in prompts)
 
 
 def all_symbols(stack: Stack) -> list[str]:

@@ -77,7 +77,8 @@ def test_a_killed_workers_symbols_are_analysed_again_and_no_order_is_placed_twic
 
     # one message of each analysis, and one of each ladder, unless it was its sender that was killed: then the first
     # word of it is what it filled
-    wait_for("all messages", lambda: headlines(world, TITLES)["체결"] >= len(orders))
+    wait_for("all fills told", lambda: headlines(world, TITLES)["체결"] >= len(orders))
+    wait_for("all analyses told", lambda: headlines(world, TITLES)["AI 분석 완료"] >= len(SYMBOLS))
     time.sleep(1)
     told = headlines(world, TITLES)
     assert told["AI 분석 완료"] == len(SYMBOLS)

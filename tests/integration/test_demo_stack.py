@@ -41,6 +41,8 @@ if __name__ == "__main__":
     time.sleep(0 if sys.argv[1] == "migrate" else 600)
 """
 
+CELERY = (sys.executable, "-m", "celery", "-A", "standin")
+
 SUPERVISOR = """
 import sys, time
 sys.path.insert(0, {tests!r})
@@ -63,7 +65,7 @@ def stand_ins(folder: Path, **options: object) -> Options:
     commands = Commands(
         migrate=process("migrate"),
         notifier=process("notifier"),
-        worker=(sys.executable, "-m", "celery", "-A", "standin", "worker", "-P", "solo", "--without-mingle"),
+        worker=(*CELERY, "worker", "-P", "solo", "--without-mingle", "-Q", "{market}", "-n", "{market}@%h"),
         flower=process("flower"),
         beat=process("beat"),
         api=process("api"),

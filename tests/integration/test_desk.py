@@ -17,7 +17,7 @@ import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 
 from api.application import create_app, routes_of
 from api.auth import read_tokens
@@ -26,10 +26,11 @@ from api.desk.page import POLICY
 from api.desk.routes import desk_routes
 from api.desk.sessions import PLAIN_COOKIE, SECURE_COOKIE
 from api.resources import open_resources
-from notifications.alert import Alert
+from notifications.alert import Alert, Claim, read_payload
 from notifications.ledger import Ledger
 from notifications.message import Chat, Message, Priority
 from notifications.mutes import Mutes
+from notifications.sent import entry
 from sandbox.local import LocalRedis
 from sandbox.local.server import free_port
 from settings import Settings
@@ -480,6 +481,68 @@ async def test_the_desk_is_in_no_document_of_the_api(app: FastAPI) -> None:
             served = await client.get(path)
             assert served.headers["content-type"].startswith(kind)
             assert "max-age" in served.headers["cache-control"]
+
+
+@pytest.mark.parametrize("host", ["a?", "a/b", "[", "evil.example/desk/halt#", "a@b:99999"])
+async def test_no_host_header_leads_elsewhere_or_is_a_fault(
+    app: FastAPI, reported: list[tuple[Exception, str]], host: str
+) -> None:
+    async with browser(app) as client:
+        for path in (paths.STYLE, paths.ICON, paths.LOGIN):
+            assert (await client.get(path, headers={"Host": host})).status_code == 200, path
+        asked = await client.get("/desk/runs?market=kis", headers={"Host": host})
+        assert (asked.status_code, Reading(asked.text).fields) == (401, {"next": "/desk/runs?market=kis"})
+        let_in = await client.post(paths.LOGIN, data={"token": READ}, headers={"Host": host})
+        assert (let_in.status_code, let_in.headers["location"]) == (303, "/")
+        assert "evil" not in (await client.get(f"/desk/runs/{key(1)}", headers={"Host": host})).text
+    assert reported == []
+
+
+async def test_whoever_gave_no_token_does_not_learn_whether_money_is_real(app: FastAPI) -> None:
+    async with browser(app) as client:
+        for path in (paths.LOGIN, "/", "/desk/nothing"):
+            assert "모의 투자" not in (await client.get(path)).text
+    async with signed_in(app, READ) as client:
+        assert "모의 투자" in (await client.get("/desk/runs")).text
+
+
+async def test_no_part_of_a_secret_is_shown_where_a_text_is_cut_or_is_json(seeded: str, app: FastAPI) -> None:
+    secret = app.state.resources.settings.api_operate_token.get_secret_value()
+    async with app.state.resources.engine.begin() as connection:
+        # what is written once stays as it is
+        await connection.execute(text("SET LOCAL session_replication_role = replica"))
+        cut = {"cut": "x" * 290 + secret}
+        await connection.execute(text("UPDATE run_symbols SET error = :cut WHERE state = 'failed'"), cut)
+        nested = {"nested": json.dumps({"answer": {"said": [secret]}})}
+        await connection.execute(text("UPDATE order_events SET payload = cast(:nested AS jsonb)"), nested)
+    async with signed_in(app, READ) as client:
+        home = (await client.get("/desk/alerts")).text
+        assert "x" * 290 in home
+        assert f"{'x' * 290}{secret[:5]}" not in home
+        order = (await client.get(f"/desk/orders/{key(2)}")).text
+        assert "said" in order
+        assert secret not in order
+
+
+async def test_alerts_that_were_sent_are_shown_by_pages(app: FastAPI, redis_server: LocalRedis) -> None:
+    redis = open_redis(redis_server.url)
+    ledger = Ledger(redis)
+    for number in range(25):
+        message = Message(f"alert {number}: {HOSTILE}", (), Priority.HIGH, Chat.ERROR)
+        await ledger.record(Alert(f"sent{number}", "error", message, datetime.now(UTC), once=True))
+        claim = await ledger.claim([Chat.ERROR])
+        assert isinstance(claim, Claim)
+        await ledger.ack(claim, number, "", entry(claim, read_payload(claim.payload), "sent", ()))
+    await redis.aclose()
+    async with signed_in(app, READ) as client:
+        first, second = [(await client.get(f"/desk/alerts?page={page}")).text for page in (1, 2)]
+        assert "전체 25건" in first
+        assert f"alert 24: {SHOWN_HOSTILE}" in first
+        assert "?page=2" in first
+        assert "alert 4:" not in first
+        assert "alert 4:" in second
+        assert "alert 5:" not in second
+        assert (await client.get("/desk/alerts?page=9")).status_code == 200
 
 
 async def test_candles_are_kept_as_they_were_seen(redis_server: LocalRedis) -> None:

@@ -72,3 +72,26 @@ def test_a_connection_that_died_while_idle_is_replaced_and_an_error_of_the_scrip
         script("calls", "yes")
         assert client.get("calls") == b"4"
     script.close()
+
+
+def test_a_forked_process_has_a_connection_of_its_own(server: LocalRedis) -> None:
+    script = DirectScript(server.url, ECHO, 5)
+
+    def connections() -> int:
+        with redis.Redis.from_url(server.url) as client:
+            return len(client.client_list())
+
+    script("key", "parent")
+    before = connections()
+    readable, writable = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        answer = script("key", "child")
+        os.write(writable, str(connections() if answer == [b"key", b"child"] else answer).encode())
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert int(os.read(readable, 100)) == before + 1
+    assert script("key", "parent") == [b"key", b"parent"]
+    os.close(readable)
+    os.close(writable)
+    script.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import pytest
 from house import STRATEGY, House, Venue, settings
 from sqlalchemy import text
 
+from notifications.ledger import PREFIX
 from operate import CannotAnswer, request_flatten, resume
 from sandbox.local import LocalRedis
 from settings import Settings
@@ -147,6 +149,9 @@ async def test_every_position_is_sold_whole_once_however_often_it_is_asked_for(p
     assert sum("upbit KRW-BTC: selling 2" in one for one in said) == 1
     assert sum("upbit KRW-BTC: is being sold already (Flatten, since" in one for one in said) == 2
     assert [(symbol, units) for symbol, units, _ in await flattened(paper)] == [(BTC, 2), (XRP, 3)]
+    # one of them stopped the buying, and told of it
+    assert await count(paper, "trading_states") == 1
+    assert await told_states(paper) == 1
 
     await asyncio.gather(guard(paper), guard(paper))
     assert [outcome for *_, outcome in await flattened(paper)] == ["sold_all", "sold_all"]
@@ -188,6 +193,12 @@ async def test_buying_stops_at_once_and_the_row_says_who_asked(paper: PaperHouse
 async def count(house: House, table: str) -> int:
     async with house.engine.connect() as connection:
         return int((await connection.execute(text(f"SELECT count(*) FROM {table}"))).scalar_one())
+
+
+async def told_states(house: House) -> int:
+    """How often a changed trading state was recorded to be told."""
+    records = [await cast(Any, house.redis.hmget(key, "p", "n")) for key in await house.redis.keys(f"{PREFIX}rec:*")]
+    return sum(int(times) for payload, times in records if json.loads(payload)["kind"] == "trading_state")
 
 
 async def test_what_the_account_holds_besides_our_own_fills_stays(mine: House) -> None:

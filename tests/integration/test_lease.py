@@ -48,9 +48,8 @@ async def test_other_symbols_are_not_held_up(redis: Redis) -> None:
         assert second
 
 
-async def test_a_second_run_gives_up_after_a_while(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "WAIT_SECONDS", 0.5)
-    async with symbol_lease(redis, "kis", "005930"), symbol_lease(redis, "kis", "005930") as held:
+async def test_a_second_run_gives_up_after_a_while(redis: Redis) -> None:
+    async with symbol_lease(redis, "kis", "005930"), symbol_lease(redis, "kis", "005930", wait=0.5) as held:
         assert not held
 
 
@@ -83,3 +82,32 @@ async def test_a_lease_outlives_its_first_term_while_its_holder_works(
         await asyncio.sleep(1.5)
         assert await redis.exists("autotrader:lease:upbit:KRW-BTC")
     assert not await redis.exists("autotrader:lease:upbit:KRW-BTC")
+
+
+async def test_what_follows_a_lost_lease_is_not_taken_for_cancelled(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.1)
+
+    async def run() -> None:
+        async with symbol_lease(redis, "upbit", "KRW-BTC"):
+            await redis.delete("autotrader:lease:upbit:KRW-BTC")
+            await asyncio.sleep(10)
+
+    with pytest.raises(LeaseLost):
+        await run()
+    this = asyncio.current_task()
+    assert this is not None
+    assert this.cancelling() == 0
+
+
+async def test_a_holder_whose_lease_nobody_renews_any_more_is_stopped(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.1)
+    # no error of Redis, and none that is known to end
+    monkeypatch.setattr(lease, "LEASE_SECONDS", "for ever")
+    monkeypatch.setattr(lease, "_acquire", lambda redis, key, token, wait: redis.set(key, token, px=10_000))
+    with pytest.raises(LeaseLost):
+        async with symbol_lease(redis, "upbit", "KRW-BTC"):
+            await asyncio.sleep(10)

@@ -23,7 +23,7 @@ from trading.types import Decision, Instrument, Position, Quote
 from trading.validator import CHECKS, validate
 from workers.llm.analyst import Answer, LlmAnalyst
 from workers.llm.blocks import Blocks, digest
-from workers.llm.models import BadModel
+from workers.llm.errors import BadModel
 
 KEYS = ("key-one-aaaaaaaaaaaa", "key-two-bbbbbbbbbbbb")
 PRO, FLASH = "gemini-2.5-pro", "gemini-2.5-flash"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -108,6 +109,21 @@ async def test_an_analysis_is_told_with_its_grade(house: House, monkeypatch: pyt
     monkeypatch.setattr(pipeline, "resume", resumed)
     await pipeline.analyse_and_trade(cast(Runtime, house), "upbit", BTC, analysed.run_id)
     assert "신뢰도: 80% (높음 🔥)" in (await told(house))["analysis_complete"].message.text
+
+
+@pytest.mark.parametrize("fault", [ConnectionError("the venue hung up"), asyncio.CancelledError()])
+async def test_an_analysis_is_told_also_where_its_order_failed(
+    house: House, monkeypatch: pytest.MonkeyPatch, fault: BaseException
+) -> None:
+    analysed = await stored(house)
+
+    async def fails(*_: object) -> str:
+        raise fault
+
+    monkeypatch.setattr(pipeline, "trade", fails)
+    with pytest.raises(type(fault)):
+        await pipeline.analyse_and_trade(cast(Runtime, house), "upbit", BTC, analysed.run_id)
+    assert "analysis_complete" in await told(house)
 
 
 async def test_an_order_that_rests_is_told_as_accepted(house: House) -> None:

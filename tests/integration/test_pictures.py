@@ -177,13 +177,16 @@ async def test_a_chart_that_fails_costs_the_picture_and_nothing_else(
     assert counted.values == {("price", "failed"): 1}
 
 
-async def test_a_drawing_that_hangs_does_not_hold_up_the_order(
+async def test_a_drawing_begins_after_the_order_and_one_that_hangs_is_left(
     house: House, decided: Callable[[Decision], None], counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = asyncio.Event()
     loop = asyncio.get_running_loop()
 
+    sent_before: list[int] = []
+
     def hangs(_: price.PriceChart) -> bytes:
+        sent_before.append(len(cast(Feed, house.venue).sent))
         asyncio.run_coroutine_threadsafe(release.wait(), loop).result()
         return PNG
 
@@ -194,6 +197,7 @@ async def test_a_drawing_that_hangs_does_not_hold_up_the_order(
         assert (await analysed(house)).picture == ""
     finally:
         release.set()
+    assert sent_before == [1]
     assert counted.values == {("price", "failed"): 1}
 
 

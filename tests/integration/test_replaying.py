@@ -10,19 +10,25 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from cli.replay_candles import simulated
+from replay.plan import plan
 from replay.series import Series
 from sandbox.local import LocalRedis
 from settings import Settings
 from storage import schemas
 from storage.engine import open_engine
+from storage.errors import StorageError
 from storage.redis import open_redis
 from storage.tables import metadata
 from tasks import replay as task
+from tasks import replays
+from tasks.app import app
 from tasks.replay import Part, go_on
+from tasks.replays import Asked, Replay
 from telemetry import instruments
+from workers.loop import Interrupted, Stopped
 
 SYMBOL = "KRW-BTC"
 # days on which the rules buy at once
@@ -173,3 +179,62 @@ async def test_no_schema_but_those_of_replays_can_be_opened_or_dropped(worker: W
     for name in ("public", "replay_", "replay_x; DROP SCHEMA public", "Replay_x"):
         with pytest.raises(ValueError, match="no name of a schema beside the real one"):
             schemas.open_schema(worker.settings.database_url, name)
+
+
+async def existing(url: str) -> list[str]:
+    engine = open_engine(url)
+    async with engine.connect() as connection:
+        named = text("SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE 'replay%' ORDER BY 1")
+        found = [str(name) for name in await connection.scalars(named)]
+    await engine.dispose()
+    return found
+
+
+async def test_the_next_replay_removes_what_killed_ones_left_and_nothing_else(worker: Worker) -> None:
+    names = {
+        "dead": "replay_aaaaaaaaaa_0_krw_btc",
+        "alive": "replay_bbbbbbbbbb_0_krw_btc",
+        "kept": "replay_cccccccccc_0",
+    }
+    for name in names.values():
+        engine = schemas.open_schema(worker.settings.database_url, name)
+        async with engine.begin() as connection:
+            await connection.execute(text(f"CREATE SCHEMA {name}"))
+        if name == names["kept"]:
+            await schemas.keep(engine, name)
+        await engine.dispose()
+    await worker.redis.set("autotrader:replay:bbbbbbbbbb:alive", "1")
+    asked = Asked(
+        market="upbit", series={SYMBOL: CANDLES}, plan=plan({SYMBOL: CANDLES}, None, None), seed=1, analyst="rules",
+        cash=Decimal(2_000_000),
+    )  # fmt: skip
+    replay = Replay(worker.settings, asked, 1)
+    await replay.open()
+    assert await existing(worker.settings.database_url) == [names["alive"], names["kept"]]
+    assert 0 < await worker.redis.ttl(f"autotrader:replay:{replay.id}:alive") <= replays.ALIVE_SECONDS
+    await replay.close()
+    assert [key async for key in worker.redis.scan_iter()] == ["autotrader:replay:bbbbbbbbbb:alive"]
+    for name in (names["alive"], names["kept"]):
+        await dropped(worker, name)
+
+
+async def test_a_connection_that_would_see_the_real_rows_is_refused(worker: Worker) -> None:
+    """As behind a pooler that keeps to itself what a connection asks to begin with."""
+    engine = schemas.open_schema(worker.settings.database_url, "replay_pooled")
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def leave_out(_dialect: Any, _record: Any, _args: Any, parameters: dict[str, Any]) -> None:
+        del parameters["server_settings"]["search_path"]
+
+    try:
+        with pytest.raises(StorageError, match="pooler"):
+            await schemas.create(engine, "replay_pooled")
+    finally:
+        await engine.dispose()
+    assert await existing(worker.settings.database_url) == []
+
+
+def test_a_part_that_its_worker_cut_short_is_known_when_its_end_is_read() -> None:
+    for error in (Stopped("the process stopped while it ran"), Interrupted("cancelled by somebody else")):
+        stored = app.backend.decode(app.backend.encode(app.backend.prepare_exception(error, "json")))
+        assert isinstance(app.backend.exception_to_python(stored), replays.CUT_SHORT)

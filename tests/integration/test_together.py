@@ -41,12 +41,19 @@ def stubborn():
     say("start stubborn", os.getpid())
     time.sleep(600)
 
+def broken():
+    say("start broken", os.getpid())
+    sys.exit("autotrader: a setting is wrong")
+
 out = os.open(sys.argv[1], os.O_CREAT | os.O_APPEND | os.O_WRONLY)
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 members = {name: member(name) for name in ("notifier", "worker-upbit", "beat")}
 if "stubborn" in sys.argv:
     members["stubborn"] = stubborn
-Family(stages(members), grace=1.0 if "stubborn" in sys.argv else 30.0).run()
+if "broken" in sys.argv:
+    members["broken"] = broken
+tell = lambda name, why: say("told", name, why)
+Family(stages(members), 1.0 if "stubborn" in sys.argv else 30.0, tell).run()
 say("all have ended")
 """
 
@@ -127,3 +134,12 @@ def test_nobody_outlives_the_process_that_all_are_forked_from(family: Callable[.
     running.process.kill()
     pids = [running.pids(name)[0] for name in ("notifier", "worker-upbit", "beat")]
     running.wait("their end", lambda: not any(map(alive, pids)))
+
+
+def test_a_process_that_ends_after_each_start_is_told_and_not_only_logged(family: Callable[..., Running]) -> None:
+    running = family("broken")
+    running.wait("the third end", lambda: any(line.startswith("told") for line in running.said()))
+    (told,) = [line for line in running.said() if line.startswith("told")]
+    assert told.startswith("told broken broken ended 3 times")
+    assert "exit code 1" in told
+    assert len(running.pids("beat")) == 1

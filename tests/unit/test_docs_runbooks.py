@@ -143,7 +143,9 @@ def test_every_question_of_the_list_is_answered() -> None:
 
 def test_pictures_are_shown_somewhere_and_are_no_burden() -> None:
     documents = [ROOT / "README.md", FLOWER, *(ROOT / "docs").glob("*.md")]
-    shown = set(re.findall(r"!\[[^\]]*\]\([^)]*images/([\w-]+\.png)\)", "\n".join(map(text_of, documents))))
+    shown = set(
+        re.findall(r"(?:!\[[^\]]*\]\(|<img src=\")[^)\"]*images/([\w-]+\.png)", "\n".join(map(text_of, documents)))
+    )
     pictures = {path.name: path for path in IMAGES.glob("*.png")}
     assert shown
     assert shown == set(pictures)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 
 import pytest
@@ -14,7 +16,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from telemetry.instruments import loop_stalled
 from workers import loop as module
-from workers.loop import DeadlineExceeded, LoopThread
+from workers.loop import DeadlineExceeded, Interrupted, LoopThread, Stopped
 
 
 @pytest.fixture
@@ -145,3 +147,54 @@ def test_stopping_cancels_what_still_runs() -> None:
     thread.run(start(), 5)
     thread.stop()
     assert cancelled.is_set()
+
+
+def test_what_somebody_else_cancelled_is_told_as_that_and_where_it_was(loop: LoopThread) -> None:
+    async def waits_for_what_is_given_up() -> None:
+        given_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(given_up.cancel)
+        await given_up
+
+    with pytest.raises(Interrupted, match="cancelled by somebody else") as caught:
+        loop.run(waits_for_what_is_given_up(), 5)
+    assert "waits_for_what_is_given_up" in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_deadline_after_a_failed_group_of_tasks_is_still_told_as_the_deadline(loop: LoopThread) -> None:
+    """In Python 3.11 such a group leaves a cancellation uncounted, and a time-out then lets its own pass."""
+
+    async def refused() -> None:
+        await asyncio.sleep(0)
+        raise ConnectionError
+
+    async def work() -> None:
+        with contextlib.suppress(ExceptionGroup):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(refused())
+        await asyncio.sleep(60)
+
+    with pytest.raises(DeadlineExceeded, match=r"deadline of 0\.2 s"):
+        loop.run(work(), 0.2)
+
+
+def test_a_task_that_the_process_does_not_let_end_says_so() -> None:
+    thread = LoopThread("ending")
+    thread.start()
+    begun, ended = threading.Event(), []
+
+    async def work() -> None:
+        begun.set()
+        await asyncio.sleep(60)
+
+    def run() -> None:
+        try:
+            thread.run(work(), 60)
+        except Stopped as error:
+            ended.append(str(error))
+
+    waiting = threading.Thread(target=run)
+    waiting.start()
+    assert begun.wait(30)
+    thread.stop()
+    waiting.join(30)
+    assert ended == ["the process stopped while it ran"]

@@ -14,14 +14,11 @@ from pydantic_ai.models.instrumented import InstrumentationSettings
 from pydantic_ai.providers.google import GoogleProvider
 
 from workers.llm.advice import Advice
+from workers.llm.errors import BadModel
 
 GOOGLE = "google:"
 # an answer that is no advice is asked for once more, of the same model
 OUTPUT_RETRIES = 1
-
-
-class BadModel(Exception):
-    """A model that cannot be used; the message names the setting and the cure."""
 
 
 def keys_of(name: str, google_keys: Sequence[str]) -> tuple[str, ...]:
