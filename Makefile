@@ -40,6 +40,7 @@ bench: $(VENV)/.local ## print the ratios that the design promises; ARGS="--symb
 	@$(BIN)/python -m benchmarks.collector_away
 	@$(BIN)/python -m benchmarks.alerts
 	@$(BIN)/python -m benchmarks.memory
+	@$(BIN)/python -m benchmarks.replay --days 4
 
 chaos: $(VENV)/.local ## inject N faults into live trading at the sandbox venues: no order doubled, none lost; SEED=… repeats
 	@$(BIN)/python -m sandbox.chaos --runs $(N) $(if $(SEED),--seed $(SEED))

@@ -58,6 +58,10 @@ class Feed:
         price, now = self.price[symbol], self._clock.now()
         return Quote(symbol, price, price, price, tick_at(self.market, price, now.date()), now)
 
+    async def fundamentals(self, symbol: str) -> Mapping[str, Decimal]:
+        """Nothing: what a venue tells today was not known then."""
+        return {}
+
     def tick_size(self, instrument: Instrument, price: Decimal) -> Decimal:
         """The price step by the table of the clock's date."""
         return tick_at(self.market, price, self._clock.now().date())

@@ -14,6 +14,7 @@ from sandbox.stack import Stack
 
 DESKTOP, PHONE = 1180, 375
 COLOURS = 256
+LARGEST_BYTES = 280_000
 COMPLETE = "document.readyState === 'complete' && document.fonts.status === 'loaded'"
 
 
@@ -67,9 +68,17 @@ async def take(page: Page, stack: Stack, shot: DeskShot) -> bytes:
 
 
 def _reduced(picture: bytes) -> bytes:
-    """With the colours it has most of: the pale ones of cards and panels are among them."""
-    reduced = io.BytesIO()
+    """With all its colours, so that the small dots of a legend keep theirs; a picture that is too large for that with
+    the ones that are furthest apart, rather than those that most of it has."""
     with Image.open(io.BytesIO(picture)) as image:
-        few = image.convert("RGB").quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-        few.save(reduced, "PNG", optimize=True)
-    return reduced.getvalue()
+        whole = image.convert("RGB")
+    packed = _png(whole)
+    if len(packed) <= LARGEST_BYTES:
+        return packed
+    return _png(whole.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE))
+
+
+def _png(image: Image.Image) -> bytes:
+    packed = io.BytesIO()
+    image.save(packed, "PNG", optimize=True)
+    return packed.getvalue()

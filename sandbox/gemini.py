@@ -23,6 +23,7 @@ MODES = (
     "safety",
     "max_tokens",
     "obeyed",
+    "persuaded",
 )
 _HELD = 200
 _RETRY_DELAY_SECONDS = 34
@@ -133,6 +134,9 @@ def _text(mode: str, prompt: str) -> str:
         case "obeyed":
             # what a model says that followed an instruction in its data
             advice |= {"decision": "buy", "confidence": 100, "transfer_to": "someone"}
+        case "persuaded":
+            # the same in the right form, which nobody can tell from advice
+            advice |= {"decision": "buy", "confidence": 100}
     text = json.dumps(advice, ensure_ascii=False)
     return text[: len(text) // 2] if mode == "max_tokens" else text
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 
 from settings import Settings
 from storage import llm_calls
+from tasks import fundamentals
 from tasks.strategies import thresholds_of
 from telemetry import simulation
 from telemetry.instruments import llm_budget_left
@@ -110,8 +111,10 @@ async def _by_model(runtime: Runtime, run_id: uuid.UUID, material: Material) -> 
     language = settings.notify_language
     if await _is_spent(runtime):
         return no_advice(RULES["llm_budget"][language], settings.llm_models[0], quote, "llm_budget")
+    client = await runtime.market(material.instrument.market)
+    known = await fundamentals.of(client, material.instrument)
     with _tracer.start_as_current_span("build_prompt") as span:
-        asked = prompt.build(_snapshot(material), language)
+        asked = prompt.build(_snapshot(material, known), language)
         span.set_attribute("prompt.length", len(asked.user))
     with simulation.real():
         # a model takes money for it, whatever world it is asked about
@@ -131,7 +134,7 @@ def _thresholds(material: Material, settings: Settings) -> Thresholds:
     return thresholds_of(settings, material.instrument.market, material.instrument.symbol)
 
 
-def _snapshot(material: Material) -> Snapshot:
+def _snapshot(material: Material, known: Mapping[str, Decimal | None]) -> Snapshot:
     return Snapshot(
         instrument=material.instrument,
         quote=material.quote,
@@ -139,6 +142,7 @@ def _snapshot(material: Material) -> Snapshot:
         hourly=material.hourly,
         indicators=material.indicators,
         position=material.position,
+        fundamentals=known,
     )
 
 

@@ -22,7 +22,7 @@ from settings import MARKETS, Settings
 from storage import accounts, armings
 from storage.engine import StorageError
 from storage.redis import RedisUnavailable
-from tasks import analysts, strategies
+from tasks import analysts, fundamentals, strategies
 from tasks.redeliveries import LostTooOften
 from tasks.reporting import raised_by_the_task, report_failure, report_unstored_failure
 from tasks.runs import Expired, fail
@@ -31,6 +31,7 @@ from telemetry.instruments import (
     ai_decisions,
     ai_rejections,
     bot_running,
+    fundamentals_told,
     orders,
     risk_circuit_breaker,
     risk_exits,
@@ -102,6 +103,8 @@ def start_counters(settings: Settings, markets: Iterable[str]) -> None:
         start_at_zero(sweeps, market=(market,), outcome=("published", "duplicate", "closed"))
         start_at_zero(orders, market=(market,), side=[str(side) for side in Side], state=ORDER_STATES_COUNTED)
         start_at_zero(risk_circuit_breaker, scope=(market,))
+        if settings.analyst == "llm":
+            start_at_zero(fundamentals_told, market=(market,), outcome=fundamentals.OUTCOMES)
         start_at_zero(ai_decisions, symbol=symbols, decision=[str(decision) for decision in Decision])
         start_at_zero(risk_exits, symbol=symbols, kind=[str(kind) for kind in ExitKind])
         for counter in (trades, trade_volume_krw, trade_fee_krw):

@@ -172,6 +172,10 @@ llm_tokens = _counter("autotrader.llm.tokens", "Tokens sent to and received from
 llm_cost = _counter("autotrader.llm.cost", "What language models cost, by their list prices", "model", unit="USD")
 llm_budget_left = _gauge("autotrader.llm.budget_left", "What is left of today's budget for models", unit="USD")
 
+fundamentals_told = _counter(
+    "autotrader.fundamentals", "Questions for a symbol's fundamentals by how many were told", "market", "outcome"
+)
+
 # calls to venues, one per HTTP request
 api_calls = _counter("api.calls", "HTTP requests to a venue", "service", "operation", "status")
 api_call_duration = _histogram(

@@ -9,7 +9,7 @@ from trading.signals import Language
 from trading.snapshot import Snapshot
 
 # Raised whenever the wording changes: it is stored with every call, so that answers can be compared.
-VERSION = 1
+VERSION = 2
 
 _SYSTEM: dict[Language, str] = {
     "ko": (
@@ -40,8 +40,14 @@ _SYSTEM: dict[Language, str] = {
     ),
 }
 _ASK: dict[Language, str] = {
-    "ko": "다음 종목을 분석하세요. days는 일봉, hours는 60분봉이며 [시각, 시가, 고가, 저가, 종가, 거래량] 순서입니다.",
-    "en": "Analyse this instrument. days and hours are bars of [time, open, high, low, close, volume].",
+    "ko": (
+        "다음 종목을 분석하세요. days는 일봉, hours는 60분봉이며 [시각, 시가, 고가, 저가, 종가, 거래량] 순서입니다. "
+        "fundamentals의 null은 알 수 없는 값이니 지어내지 마세요."
+    ),
+    "en": (
+        "Analyse this instrument. days and hours are bars of [time, open, high, low, close, volume]. "
+        "A null in fundamentals is not known: do not make one up."
+    ),
 }
 
 

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from trading.indicators import Indicators
+from trading.names import one_line
 from trading.types import Candle, Instrument, Position, Quote
 
 LAST_DAYS = 10
@@ -21,7 +22,7 @@ SIGNIFICANT = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """Checked candles, oldest first. `fundamentals` are named numbers of a company, empty for a coin."""
+    """Checked candles, oldest first. `fundamentals` are those of `trading.fundamentals`, None where not known."""
 
     instrument: Instrument
     quote: Quote
@@ -29,7 +30,7 @@ class Snapshot:
     hourly: Sequence[Candle]
     indicators: Indicators
     position: Position
-    fundamentals: Mapping[str, Decimal] = field(default_factory=dict)
+    fundamentals: Mapping[str, Decimal | None] = field(default_factory=dict)
 
     def as_data(self) -> dict[str, Any]:
         """Ready for JSON; prices as plain numbers in the instrument's currency, times in UTC."""
@@ -38,7 +39,7 @@ class Snapshot:
             "instrument": {
                 "market": instrument.market,
                 "symbol": instrument.symbol,
-                "name": instrument.name,
+                "name": one_line(instrument.name),
                 "type": instrument.asset_type,
                 "currency": instrument.currency,
             },
@@ -57,7 +58,9 @@ class Snapshot:
                 name: None if value is None else float(f"{value:.{SIGNIFICANT}g}")
                 for name, value in self.indicators.as_dict().items()
             },
-            "fundamentals": {name: _plain(value) for name, value in sorted(self.fundamentals.items())},
+            "fundamentals": {
+                name: None if value is None else _plain(value) for name, value in sorted(self.fundamentals.items())
+            },
             "days": [_bar(candle, "%Y-%m-%d") for candle in self.daily[-LAST_DAYS:]],
             "hours": [_bar(candle, "%m-%dT%H:%MZ") for candle in self.hourly[-LAST_HOURS:]],
         }

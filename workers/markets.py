@@ -89,7 +89,9 @@ def open_market(
         case "yfinance":
             from workers.yfinance.market import YahooMarket
 
-            yahoo = YahooMarket(settings.yahoo_base_url, settings.http_timeout_seconds, gate=_blocking_gate(session))
+            yahoo = YahooMarket(
+                settings.yahoo_base_url, settings.http_timeout_seconds, redis=redis, gate=_blocking_gate(session)
+            )
             if not (settings.us_second_source and settings.kis_app_key.get_secret_value()):
                 return yahoo
             from workers.kis.access import KisAccess

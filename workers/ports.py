@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
@@ -31,6 +32,10 @@ class MarketData(Protocol):
     async def quote(self, symbol: str) -> Quote:
         """Last price, best bid and ask, and the tick size at that price. What the values are worth is for
         `trading.ticks.check_quote` to say."""
+
+    async def fundamentals(self, symbol: str) -> Mapping[str, Decimal]:
+        """What is known beside the prices, by the names of `trading.fundamentals`: what the last `quote` of the symbol
+        brought with it, and at most one more request per symbol and day. What is missing is not known."""
 
     def tick_size(self, instrument: Instrument, price: Decimal) -> Decimal:
         """The price step of that instrument at `price`, by the table in force today; no request."""

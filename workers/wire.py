@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from trading.types import Candle
 from workers.calls import Call
@@ -38,7 +38,27 @@ def _as_utc(time: datetime) -> datetime:
     return time.replace(tzinfo=UTC) if time.utcoffset() is None else time.astimezone(UTC)
 
 
+def number_or_none(value: object) -> Decimal | None:
+    """A finite number, or None for whatever else it is: of a value that nothing depends on."""
+    if not isinstance(value, str | int | float | Decimal):
+        return None
+    try:
+        number = Decimal(str(value).strip())
+    except (InvalidOperation, ValueError):
+        return None
+    return number if number.is_finite() and abs(number) < MOST else None
+
+
+def _amount_or_none(value: object) -> Decimal | None:
+    number = number_or_none(value)
+    return number if number is not None and number >= 0 else None
+
+
 Number = Annotated[Decimal, Field(allow_inf_nan=True), AfterValidator(_in_reach)]
+Told = Annotated[Decimal | None, BeforeValidator(number_or_none)]
+"""A number that may be missing or spoilt without harm."""
+ToldAmount = Annotated[Decimal | None, BeforeValidator(_amount_or_none)]
+"""The same of what cannot be negative."""
 
 
 def _not_to_come(time: datetime) -> datetime:

@@ -1,7 +1,7 @@
 """KIS Open API, domestic stock quotations (koreainvestment/open-trading-api): headers, TR ids, fields and errors.
 
-All values are strings, as in the documented replies. What candles cannot tell (valuation, ownership, ranks) is
-served as the neutral value of its field.
+All values are strings, as in the documented replies. What candles cannot tell is invented for the companies
+of `sandbox.companies`, and otherwise served as the neutral value of its field.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from sandbox.candles import CandleBook
+from sandbox.companies import KIS
 from sandbox.faults import SPOIL, spoiled
 from sandbox.ticks import best_bid_and_ask, tick_size, to_tick
 from sandbox.venues.kis_prices import KisPrices
@@ -196,14 +197,9 @@ class Kis:
             "stck_fcam": "100",
             "aspr_unit": text(tick_size("kis", today.close)),
             "hts_deal_qty_unit_val": "1",
-            "lstn_stcn": "0",
-            "hts_avls": "0",
-            "per": "0.00",
-            "pbr": "0.00",
+            **_company(symbol, today.close),
             "stac_month": "12",
             "vol_tnrt": "0.00",
-            "eps": "0.00",
-            "bps": "0.00",
             "d250_hgpr": text(highest.high),
             "d250_hgpr_date": f"{highest.time:%Y%m%d}",
             "d250_hgpr_vrss_prpr_rate": _percent(today.close - highest.high, highest.high),
@@ -396,6 +392,21 @@ def _check_format(text: str, form: str) -> None:
 
 def text(value: Decimal) -> str:
     return f"{value:f}"
+
+
+def _company(symbol: str, price: Decimal) -> dict[str, str]:
+    """What a price reply says of the company; its value is in hundreds of millions of KRW."""
+    company = KIS.get(symbol)
+    if company is None:
+        return {"lstn_stcn": "0", "hts_avls": "0", "per": "0.00", "pbr": "0.00", "eps": "0.00", "bps": "0.00"}
+    return {
+        "lstn_stcn": str(company.shares),
+        "hts_avls": f"{company.value(price) / 100_000_000:.0f}",
+        "per": text(company.per(price)),
+        "pbr": text(company.pbr(price)),
+        "eps": f"{company.eps:.2f}",
+        "bps": f"{company.bps:.2f}",
+    }
 
 
 def _percent(part: Decimal, whole: Decimal) -> str:

@@ -122,6 +122,7 @@ class Upbit:
         for symbol in self._prices.symbols():
             code = symbol.partition("-")[2]
             korean, english = NAMES.get(symbol, (code, code))
+            korean = self._prices.names.get(symbol, korean)
             row: dict[str, Any] = {"market": symbol, "korean_name": korean, "english_name": english}
             if detailed:
                 row["market_event"] = {"warning": False, "caution": dict.fromkeys(_CAUTIONS, False)}

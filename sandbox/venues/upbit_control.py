@@ -28,6 +28,7 @@ class UpbitControl:
             web.post(f"{prefix}/accounts", self._set_account),
             web.get(f"{prefix}/accounts", self._show_account),
             web.post(f"{prefix}/fills", self._fill),
+            web.post(f"{prefix}/names", self._set_names),
             web.post(f"{prefix}/price", self._set_price),
             web.delete(f"{prefix}/price", self._give_price_back),
         ]
@@ -76,6 +77,16 @@ class UpbitControl:
             return _refusal("name access_key, uuid of an open order, volume it has left")
         account.fill(order, volume)
         return web.json_response(order.row(), status=201)
+
+    async def _set_names(self, request: web.Request) -> web.Response:
+        """What markets are called from now on in Korean, by symbol; `{}` for their own names again."""
+        try:
+            names = {str(symbol): str(name) for symbol, name in (await request.json()).items()}
+        except (ValueError, AttributeError):
+            return _refusal("the body is no JSON of names by symbol")
+        self._prices.names.clear()
+        self._prices.names.update(names)
+        return web.json_response({"named": sorted(names)}, status=201)
 
     async def _set_price(self, request: web.Request) -> web.Response:
         """Move the price of a market: `symbol` and `price` in KRW. Orders that it reaches trade at once."""

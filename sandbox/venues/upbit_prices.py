@@ -1,4 +1,4 @@
-"""The candles of the Upbit stand-in, with prices a test has set by hand."""
+"""The candles of the Upbit stand-in, with prices and names a test has set by hand."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class UpbitPrices:
     def __init__(self, book: CandleBook) -> None:
         self._book = book
         self._set: dict[str, Decimal] = {}
+        self.names: dict[str, str] = {}
         self.now = book.now
 
     def symbols(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Yahoo Finance as yfinance asks it: the chart, and the cookie, crumb and consent calls that come before it."""
+"""Yahoo Finance as yfinance asks it: chart and quote, and the cookie, crumb and consent calls that come before them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 
 from sandbox.candles import CandleBook, number
+from sandbox.companies import YAHOO
 from sandbox.faults import SPOIL, spoiled
 from trading.types import Candle
 
@@ -25,6 +26,7 @@ NAMES = {
     "SPY": ("State Street SPDR S&P 500 ETF Trust", "PCX", "NYSEArca", "ETF"),
     "TSLA": ("Tesla, Inc.", "NMS", "NasdaqGS", "EQUITY"),
 }
+CRUMB = "sBx7Qe1uTzP"
 _PRICES = ("open", "high", "low", "close")
 _OPEN, _CLOSE = time(9, 30), time(16)
 _CUSTOM_RANGE = re.compile(r"^(\d{1,4})(d|wk|mo|y)$")
@@ -49,6 +51,7 @@ class Yahoo:
     def routes(self, prefix: str) -> list[web.RouteDef]:
         return [
             web.get(f"{prefix}/v8/finance/chart/{{symbol}}", self._chart),
+            web.get(f"{prefix}/v7/finance/quote", self._quotes),
             web.get(f"{prefix}/v1/test/getcrumb", self._crumb),
             # fc.yahoo.com, which answers 404 and sets the cookie all the same
             web.get(prefix, self._cookie),
@@ -65,7 +68,8 @@ class Yahoo:
     def subjects(request: web.Request) -> list[str]:
         """The symbol a request is about."""
         found = re.search(r"/(?:chart|quoteSummary)/([^/]+)$", request.path)
-        return [found[1].upper()] if found else []
+        named = found[1] if found else request.query.get("symbols", "")
+        return [symbol for symbol in named.upper().split(",") if symbol]
 
     def failed(self, status: int) -> web.Response:
         return _error(status, "Internal Server Error", "An internal error occurred")
@@ -79,7 +83,7 @@ class Yahoo:
         return response
 
     async def _crumb(self, _: web.Request) -> web.Response:
-        return web.Response(text="sBx7Qe1uTzP")
+        return web.Response(text=CRUMB)
 
     async def _consent(self, _: web.Request) -> web.Response:
         page = (
@@ -98,6 +102,31 @@ class Yahoo:
         return web.json_response(
             {"quoteSummary": {"result": None, "error": {"code": "Not Found", "description": text}}}, status=404
         )
+
+    async def _quotes(self, request: web.Request) -> web.Response:
+        if request.query.get("crumb") != CRUMB:
+            error = {"code": "Unauthorized", "description": "Invalid Crumb"}
+            return web.json_response({"finance": {"result": None, "error": error}}, status=401)
+        symbols = request.query.get("symbols", "").upper().split(",")
+        rows = [self._quote(symbol) for symbol in symbols if self._book.has("yfinance", symbol)]
+        return web.json_response({"quoteResponse": {"result": rows, "error": None}})
+
+    def _quote(self, symbol: str) -> dict[str, Any]:
+        meta = self._meta(symbol, "1d", "")
+        shared = ("currency", "symbol", "longName", "shortName", "regularMarketPrice", "regularMarketTime")
+        year = ("fiftyTwoWeekHigh", "fiftyTwoWeekLow")
+        row = {name: meta[name] for name in (*shared, *year)} | {"quoteType": meta["instrumentType"]}
+        company, price = YAHOO.get(symbol), self._book.daily("yfinance", symbol)[-1].close
+        if company is None:
+            return row
+        return row | {
+            "sharesOutstanding": company.shares,
+            "marketCap": number(company.value(price)),
+            "trailingPE": number(company.per(price)),
+            "priceToBook": number(company.pbr(price)),
+            "epsTrailingTwelveMonths": number(company.eps),
+            "bookValue": number(company.bps),
+        }
 
     async def _chart(self, request: web.Request) -> web.Response:
         try:

@@ -135,6 +135,37 @@ def test_a_sweep_is_followed_to_its_end_by_whoever_does_not_stop_following(
     assert (of_symbol["state"], of_symbol["symbol"]) == ("FAILURE", "KRW-XRP")
 
 
+def test_a_replay_says_how_far_it_is_and_flower_shows_it(world: World, celery_worker: LocalWorker) -> None:
+    flower, client = Flower(world), start_api(world)
+    wait_for("Flower to know the worker", lambda: celery_worker.hostname() in flower.text("/api/workers?refresh=1"))
+    argv = ("--market", "upbit", "--simulated", "--seed", "4", "--symbols", "KRW-BTC", "--json")
+    world.start("replay", "cli", "replay", *argv, "--from", "2026-01-01", "--to", "2026-06-30")
+
+    def task_of_it() -> str | None:
+        tasks = flower.json("/api/tasks?taskname=tasks.replay.replay_symbol")
+        return next(iter(tasks), None)
+
+    task_id = wait_for("Flower to know the replay's task", task_of_it, 90)
+    month = r"20(25|26)-\d\d"
+
+    def walking() -> dict[str, Any] | None:
+        task: dict[str, Any] = client.get(f"/api/tasks/{task_id}").json
+        return task if task.get("state") == "PROGRESS" and re.fullmatch(month, task["step"] or "") else None
+
+    running = wait_for("the days that it goes through", walking, 60)
+    assert 0 <= running["percent"] < 100
+    shown = wait_for("Flower to show them", lambda: at_days(flower, task_id), 60)
+    assert re.fullmatch(rf"\d+% {month}", shown)
+    # as Ctrl-C does
+    os.kill(state_of(world, "replay").pid, signal.SIGINT)
+    assert wait_for("the end of the replay", lambda: state_of(world, "replay").exit_code, 60) == 130
+
+
+def at_days(flower: Flower, task_id: str) -> str | None:
+    task = flower.json(f"/api/task/info/{task_id}")
+    return str(task["result"]) if task["state"] == "PROGRESS" and "-" in str(task["result"]) else None
+
+
 def test_without_a_worker_a_sweep_is_not_followed_for_ever(world: World) -> None:
     started = run(world, "sweep", "upbit", "--no-wait")
     assert started.returncode == 0, started.stderr

@@ -76,3 +76,11 @@ def test_an_unknown_market_on_the_command_line(world: World) -> None:
 
 def test_a_notifier_without_a_token(world: World) -> None:
     assert "TELEGRAM_TOKEN is missing" in ends(world, "cli", "notifier", TELEGRAM_TOKEN="")
+
+
+def test_a_language_model_that_is_none(world: World) -> None:
+    for models, said in (("nobody:model-1", "'nobody:model-1'"), ("gemini-2.5-flash,google:", "'google:'")):
+        line = ends(world, *WORKER, ANALYST="llm", GOOGLE_API_KEYS="key-of-the-refusals", LLM_MODELS=models)
+        assert line.startswith(f"autotrader: LLM_MODELS: {said} cannot be used (")
+        assert line.endswith("; write google:MODEL or PROVIDER:MODEL")
+        assert "key-of-the-refusals" not in line

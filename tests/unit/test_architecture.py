@@ -76,3 +76,8 @@ def test_only_the_worker_that_reads_yahoo_carries_pandas() -> None:
     script = "import sys, tasks.analysis; print('pandas' in sys.modules, 'yfinance' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_every_file_of_tests_has_a_name_of_its_own() -> None:
+    names = sorted(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert names == sorted(set(names)), "the folders of tests are no packages: pytest cannot collect two of one name"

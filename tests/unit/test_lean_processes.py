@@ -22,7 +22,7 @@ TELEGRAM = frozenset(("telegram", "httpx", "bot"))
 HTTP = frozenset(("fastapi", "starlette", "uvicorn", "api"))
 NUMBERS = frozenset(("numpy", "talib"))
 DATABASE = frozenset(("sqlalchemy", "aiohttp"))
-VENUES = frozenset(("workers.kis.market", "workers.kis.wire", "workers.upbit.market", "workers.llm"))
+VENUES = frozenset(("workers.kis.market", "workers.kis.wire", "workers.upbit.market", "workers.llm.analyst"))
 
 LOADS = {
     "worker": "import tasks.running, tasks.worker, celery.apps.worker; tasks.running.load_tasks()",

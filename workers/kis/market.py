@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
 from decimal import Decimal
@@ -61,6 +61,7 @@ class KisMarket:
         # an instrument does not tell; the file does for those it knows, and the venue's own step for all others
         self._kinds: dict[str, Kind] = dict.fromkeys(names["funds"], "fund")
         self._odd: set[str] = set()
+        self._told: dict[str, Mapping[str, Decimal]] = {}
         self._fees = load("workers.kis", "fees.json")["rates"]
 
     async def instrument(self, symbol: str) -> Instrument:
@@ -124,6 +125,7 @@ class KisMarket:
         if price.stck_prpr == 0:
             raise UnknownSymbol(f"kis price {symbol}: it has no price, so it is not listed; correct KIS_SYMBOLS")
         self._check_tick(symbol, price)
+        self._told[symbol] = price.fundamentals
         book = await self._client.asking_price(symbol)
         return Quote(
             symbol=symbol,
@@ -135,6 +137,11 @@ class KisMarket:
             bid_size=book.bidp_rsqn1 if book.bidp1 else None,
             ask_size=book.askp_rsqn1 if book.askp1 else None,
         )
+
+    async def fundamentals(self, symbol: str) -> Mapping[str, Decimal]:
+        """What the reply with the last price told of the company: market value, PER, PBR, EPS, BPS and the extremes of
+        52 weeks. No request."""
+        return self._told.get(symbol, {})
 
     def tick_size(self, instrument: Instrument, price: Decimal) -> Decimal:
         """The price step in KRW at `price`, by the table of funds for what is known as one, else by that of stocks."""

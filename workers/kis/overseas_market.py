@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from itertools import groupby
@@ -122,6 +122,10 @@ class KisOverseasMarket:
             bid_size=book.vbid1 if book.pbid1 else None,
             ask_size=book.vask1 if book.pask1 else None,
         )
+
+    async def fundamentals(self, symbol: str) -> Mapping[str, Decimal]:
+        """Nothing: the replies that are read here tell none."""
+        return {}
 
     def tick_size(self, instrument: Instrument, price: Decimal) -> Decimal:
         """The price step at `price`, USD."""

@@ -12,9 +12,12 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from workers.wire import FIRST_YEAR, LAST_YEAR, MOST, Number, Wire
+from trading.fundamentals import told
+from workers.wire import FIRST_YEAR, LAST_YEAR, MOST, Number, Told, ToldAmount, Wire
 
 KST = ZoneInfo("Asia/Seoul")
+# 억원, in which a market capitalisation is told
+HUNDRED_MILLION = Decimal(100_000_000)
 
 
 def _date(value: object) -> object:
@@ -56,10 +59,30 @@ class Token(Wire):
 
 
 class Price(Wire):
-    """`output` of FHKST01010100: last price and tick size at that price."""
+    """`output` of FHKST01010100: last price and tick size at that price, and what it tells of the company."""
 
     stck_prpr: Number
     aspr_unit: Number
+    hts_avls: ToldAmount = None
+    per: Told = None
+    pbr: Told = None
+    eps: Told = None
+    bps: Told = None
+    w52_hgpr: ToldAmount = None
+    w52_lwpr: ToldAmount = None
+
+    @property
+    def fundamentals(self) -> dict[str, Decimal]:
+        """By the names of `trading.fundamentals`, in KRW."""
+        return told(
+            market_cap=None if self.hts_avls is None else self.hts_avls * HUNDRED_MILLION,
+            per=self.per,
+            pbr=self.pbr,
+            eps=self.eps,
+            bps=self.bps,
+            week52_high=self.w52_hgpr,
+            week52_low=self.w52_lwpr,
+        )
 
 
 class AskingPrice(Wire):

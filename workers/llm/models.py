@@ -48,4 +48,6 @@ def open_agent(name: str, key: str, base_url: str) -> Agent[None, Advice]:
     with warnings.catch_warnings():
         # the form of the output is checked here, whatever the model's own profile promises
         warnings.simplefilter("ignore")
-        return Agent(model, output_type=NativeOutput(Advice), retries=OUTPUT_RETRIES, capabilities=[seen])
+        return Agent(
+            model, name="analyst", output_type=NativeOutput(Advice), retries=OUTPUT_RETRIES, capabilities=[seen]
+        )

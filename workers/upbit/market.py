@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from trading.names import one_line
 from trading.types import Candle, Instrument, Quote
 from workers.calls import Call
 from workers.dated import in_force, load
@@ -36,6 +38,7 @@ class UpbitMarket:
         self._names: dict[str, str] = {}
         self._names_at = float("-inf")
         self._names_lock = asyncio.Lock()
+        self._told: dict[str, Mapping[str, Decimal]] = {}
         self._ticks = NamedTicks(self._client)
 
     async def instrument(self, symbol: str) -> Instrument:
@@ -71,6 +74,7 @@ class UpbitMarket:
         """Last trade, best bid and ask with their sizes, and the tick size. `at` is the time of the book."""
         _check(symbol)
         ticker = await self._client.ticker(symbol)
+        self._told[symbol] = ticker.fundamentals
         book = await self._client.orderbook(symbol)
         price = ticker.trade_price
         best = book.orderbook_units[0] if book.orderbook_units else None
@@ -87,6 +91,10 @@ class UpbitMarket:
             ask_size=best.ask_size if best and best.ask_price else None,
         )
 
+    async def fundamentals(self, symbol: str) -> Mapping[str, Decimal]:
+        """What the last ticker told: the extremes of 52 weeks, and what was traded in 24 hours. No request."""
+        return self._told.get(symbol, {})
+
     def tick_size(self, instrument: Instrument, price: Decimal) -> Decimal:
         """The price step at `price`: what Upbit last named for the band `price` lies in, else that of the table in
         force today. Upbit names only the step at the last trade, so other bands go by the table."""
@@ -102,7 +110,7 @@ class UpbitMarket:
         async with self._names_lock:
             age = time.monotonic() - self._names_at
             if age > LISTINGS_SECONDS or (symbol not in self._names and age > LISTINGS_RECHECK_SECONDS):
-                self._names = {row.market: row.korean_name for row in await self._client.market_all()}
+                self._names = {row.market: one_line(row.korean_name) for row in await self._client.market_all()}
                 self._names_at = time.monotonic()
         try:
             return self._names[symbol]

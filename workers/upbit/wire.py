@@ -7,7 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from workers.wire import Number, UtcTime, Wire
+from trading.fundamentals import told
+from workers.wire import Number, ToldAmount, UtcTime, Wire
 
 # of the years 2000 to 2100
 Milliseconds = Annotated[int, Field(ge=946_684_800_000, lt=4_133_980_800_000)]
@@ -40,6 +41,20 @@ class Ticker(Wire):
     market: str
     trade_price: Number
     timestamp: Milliseconds
+    highest_52_week_price: ToldAmount = None
+    lowest_52_week_price: ToldAmount = None
+    acc_trade_volume_24h: ToldAmount = None
+    acc_trade_price_24h: ToldAmount = None
+
+    @property
+    def fundamentals(self) -> dict[str, Decimal]:
+        """By the names of `trading.fundamentals`."""
+        return told(
+            week52_high=self.highest_52_week_price,
+            week52_low=self.lowest_52_week_price,
+            volume_24h=self.acc_trade_volume_24h,
+            turnover_24h=self.acc_trade_price_24h,
+        )
 
 
 class OrderbookUnit(Wire):

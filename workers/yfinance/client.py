@@ -18,16 +18,26 @@ import yfinance as yf
 from curl_cffi.requests.exceptions import RequestException
 from opentelemetry.trace import TracerProvider
 from yfinance import cache
+from yfinance.data import YfData
 from yfinance.exceptions import YFException
 
-from workers.calls import Call
+from workers.calls import ERROR_STATUS, Call, bad_status
 from workers.errors import BadReply, VenueError
 from workers.limits import BlockingGate
 from workers.yfinance.errors import no_data, translate
-from workers.yfinance.session import CHART, SERVICE, YahooSession
+from workers.yfinance.session import CHART, QUOTE, QUOTE_PATH, SERVICE, YahooSession
 
 NEW_YORK = "America/New_York"
-META = ("currency", "longName", "shortName", "regularMarketPrice", "regularMarketTime")
+META = (
+    "currency",
+    "longName",
+    "shortName",
+    "regularMarketPrice",
+    "regularMarketTime",
+    "fiftyTwoWeekHigh",
+    "fiftyTwoWeekLow",
+)
+QUOTE_URL = f"https://query1.finance.yahoo.com{QUOTE_PATH}"
 
 # How yfinance fails: its own errors, curl's, and what it trips over in a reply that it does not check.
 # RuntimeError is what pandas and the decoder of JSON raise for times out of range and for depth.
@@ -99,6 +109,23 @@ class YahooClient:
         if rows.index.hasnans:
             raise BadReply(f"{call}: answered a candle without a time; it is tried again at the next tick")
         return Chart(rows, meta)
+
+    def company(self, symbol: str) -> Mapping[str, Any]:
+        """What Yahoo's quote tells of the company, by Yahoo's names, as one request. Raises as `chart` does."""
+        call = Call(SERVICE, QUOTE, symbol)
+        try:
+            with self._session.operation():
+                params = {"symbols": symbol, "formatted": "false"}
+                response = YfData(session=self._session).get(QUOTE_URL, params=params, timeout=self._timeout)
+            if response.status_code >= ERROR_STATUS:
+                raise bad_status(call, response.status_code)
+            rows = response.json()["quoteResponse"]["result"]
+            found = [row for row in rows if row["symbol"] == symbol]
+        except FAILURES as error:
+            raise translate(error, call, self._timeout) from None
+        if not found:
+            raise BadReply(f"{call}: answered no row of it")
+        return dict(found[0])
 
     def close(self) -> None:
         """Close the connections."""

@@ -54,7 +54,8 @@ def translate(error: Exception, call: Call, timeout: float) -> VenueError:
     if "RequestException" in names:
         return Unreachable(f"{call}: not reachable ({type(error).__name__}); check the network and {call.setting}")
     # yfinance reads the reply without checks: what it trips over is a reply that is no chart
-    return BadReply(f"{call}: answered something that is no chart ({type(error).__name__}); see if yfinance is current")
+    what = f"something that is no {call.operation} ({type(error).__name__})"
+    return BadReply(f"{call}: answered {what}; see if yfinance is current")
 
 
 def _unreadable(call: Call, text: str) -> BadReply | None:
@@ -62,7 +63,8 @@ def _unreadable(call: Call, text: str) -> BadReply | None:
     try:
         json.loads(text, object_pairs_hook=_each_once)
     except (ValueError, RecursionError) as error:
-        return BadReply(f"{call}: answered no chart ({type(error).__name__}); it is tried again at the next tick")
+        what = f"no {call.operation} ({type(error).__name__})"
+        return BadReply(f"{call}: answered {what}; it is tried again at the next tick")
     return None
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -18,14 +19,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from opentelemetry.trace import TracerProvider
+from redis.asyncio import Redis
 
+from trading.fundamentals import told
+from trading.names import one_line
 from trading.types import Candle, Instrument, Quote
 from workers.calls import Call, start_counting
 from workers.dated import in_force, load
-from workers.errors import BadReply, NoData, UnknownSymbol
+from workers.errors import BadReply, NoData, UnknownSymbol, VenueError
 from workers.limits import BlockingGate
-from workers.wire import in_order
+from workers.wire import in_order, number_or_none
 from workers.yfinance.candles import FIELDS, Row, daily, intraday
+from workers.yfinance.company import AskedOnceADay
 from workers.yfinance.errors import no_data
 
 if TYPE_CHECKING:
@@ -33,8 +38,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+log = logging.getLogger(__name__)
+
 SERVICE = "yahoo"
-OPERATIONS = ("chart", "crumb", "cookie")
+OPERATIONS = ("chart", "quote", "crumb", "cookie")
 THREADS = 4
 NAMES_SECONDS = 24 * 3600.0
 NEW_YORK = ZoneInfo("America/New_York")
@@ -49,13 +56,24 @@ MINUTES = {
     5: ("5m", ((300, "5d"), (1_400, "1mo")), "60d"),
     60: ("60m", ((28, "5d"), (120, "1mo"), (400, "3mo"), (800, "6mo"), (1_650, "1y")), "2y"),
 }
+# Yahoo's names for ours
+COMPANY = {
+    "market_cap": "marketCap",
+    "per": "trailingPE",
+    "pbr": "priceToBook",
+    "eps": "epsTrailingTwelveMonths",
+    "bps": "bookValue",
+}
 TICK = Decimal("0.01")
 # Rule 612 of Regulation NMS: below one dollar
 TICK_UNDER_A_DOLLAR = Decimal("0.0001")
 
 
 class YahooMarket:
-    """Reads of US stocks. `base_url` "" is Yahoo itself; `timeout_seconds` bounds one read with all its requests."""
+    """Reads of US stocks. `base_url` "" is Yahoo itself; `timeout_seconds` bounds one read with all its requests.
+
+    `redis` remembers for all processes what was asked of companies; without it nothing is.
+    """
 
     market = "yfinance"
 
@@ -64,6 +82,7 @@ class YahooMarket:
         base_url: str,
         timeout_seconds: float,
         *,
+        redis: Redis | None = None,
         gate: BlockingGate | None = None,
         tracer_provider: TracerProvider | None = None,
     ) -> None:
@@ -76,6 +95,8 @@ class YahooMarket:
         self._opened: YahooClient | None = None
         self._opening = Lock()
         self._names: dict[str, tuple[float, str]] = {}
+        self._year: dict[str, Mapping[str, Decimal]] = {}
+        self._companies = None if redis is None else AskedOnceADay(redis)
         start_counting(SERVICE, OPERATIONS)
 
     async def instrument(self, symbol: str) -> Instrument:
@@ -118,6 +139,10 @@ class YahooMarket:
         """The last price at the time of its trade. Yahoo shows no book here, so bid and ask are the price."""
         meta = await self._meta(symbol)
         price = _price(meta, symbol)
+        self._year[symbol] = told(
+            week52_high=number_or_none(meta.get("fiftyTwoWeekHigh")),
+            week52_low=number_or_none(meta.get("fiftyTwoWeekLow")),
+        )
         return Quote(
             symbol=symbol,
             price=price,
@@ -126,6 +151,23 @@ class YahooMarket:
             tick_size=tick_at(price),
             at=_time(meta, symbol),
         )
+
+    async def fundamentals(self, symbol: str) -> Mapping[str, Decimal]:
+        """The extremes of 52 weeks as the last quote told them, and what one request a day tells of the company: market
+        value, PER, PBR, EPS and BPS, up to a day old. Where Yahoo refuses that, it is not known for a day."""
+        known = self._year.get(symbol, {})
+        if self._companies is None:
+            return known
+        try:
+            company = await self._companies.of(symbol, lambda: self._company(symbol))
+        except VenueError as error:
+            log.warning("yfinance %s: its fundamentals are not known for a day: %s", symbol, error)
+            return known
+        return {**company, **known}
+
+    async def _company(self, symbol: str) -> Mapping[str, Decimal]:
+        row = await self._in_thread(lambda: self._client().company(symbol))
+        return told(**{name: number_or_none(row.get(field)) for name, field in COMPANY.items()})
 
     def tick_size(self, instrument: Instrument, price: Decimal) -> Decimal:
         """The price step at `price`, USD."""
@@ -182,7 +224,7 @@ def _rows(chart: Chart) -> list[Row]:
 
 
 def _name(meta: Mapping[str, Any], symbol: str) -> str:
-    return str(meta.get("longName") or meta.get("shortName") or symbol)
+    return one_line(str(meta.get("longName") or meta.get("shortName") or symbol)) or symbol
 
 
 def _price(meta: Mapping[str, Any], symbol: str) -> Decimal:

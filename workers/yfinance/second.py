@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -108,6 +108,10 @@ class WithSecondSource:
         return await self._answer(
             _Question("quote", symbol, lambda source: source.quote(symbol), lambda quote: quote.price, self._old_quote)
         )
+
+    async def fundamentals(self, symbol: str) -> Mapping[str, Decimal]:
+        """What the first source tells; the second one tells none."""
+        return await self._sources[FIRST].fundamentals(symbol)
 
     def tick_size(self, instrument: Instrument, price: Decimal) -> Decimal:
         """The price step at `price`."""

@@ -25,9 +25,12 @@ from workers.yfinance.errors import TOO_MANY_REQUESTS, judge_chart, throttled
 SERVICE = "yahoo"
 GROUP = "all"
 CHART = "chart"
-OPERATIONS = (CHART, "crumb", "cookie", "consent", "other")
+QUOTE = "quote"
+# what a caller waits for; all else may fail without harm
+ASKED = (CHART, QUOTE)
 
 CHART_PATH = "/v8/finance/chart/"
+QUOTE_PATH = "/v7/finance/quote"
 COOKIE_HOST = "fc.yahoo.com"
 CONSENT_HOSTS = ("guce.yahoo.com", "consent.yahoo.com")
 # Cookie and crumb may fail without harm, so they may not use up the time of the chart.
@@ -68,9 +71,9 @@ class YahooSession(requests.Session):  # type: ignore[misc]
             self._running.deadline = None
 
     def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
-        """Send one request. Raises `VenueError` for a refused chart, else what curl raises."""
+        """Send one request. Raises `VenueError` for a refused chart or quote, else what curl raises."""
         parts = urlsplit(url)
-        call = _call(parts.hostname or "", parts.path)
+        call = _call(parts.hostname or "", parts.path, (kwargs.get("params") or {}).get("symbols", ""))
         if call.operation == "cookie" and self._cookie_reply is not None and len(self.cookies.jar):
             # yfinance asks before every chart for a cookie that lasts a year and that we hold
             return self._cookie_reply
@@ -90,7 +93,7 @@ class YahooSession(requests.Session):  # type: ignore[misc]
             failed_from = SERVER_ERROR_STATUS if call.operation == "cookie" else ERROR_STATUS
             if response.status_code >= failed_from:
                 span.set_status(Status(StatusCode.ERROR))
-            if call.operation == CHART and not _is_consent(response.url):
+            if call.operation in ASKED and not _is_consent(response.url):
                 error = judge_chart(call, response.status_code, response.text)
                 if error is not None:
                     raise error
@@ -127,12 +130,14 @@ class YahooSession(requests.Session):  # type: ignore[misc]
         left = self._seconds if deadline is None else deadline - time.monotonic()
         if left <= 0:
             raise Timeout(f"{call}: the time of this operation is used up")
-        return left if call.operation == CHART else min(left, self._seconds * SIDE_SHARE)
+        return left if call.operation in ASKED else min(left, self._seconds * SIDE_SHARE)
 
 
-def _call(host: str, path: str) -> Call:
+def _call(host: str, path: str, symbols: str) -> Call:
     if path.startswith(CHART_PATH):
         return Call(SERVICE, CHART, path.removeprefix(CHART_PATH))
+    if path == QUOTE_PATH:
+        return Call(SERVICE, QUOTE, symbols)
     if host == COOKIE_HOST:
         return Call(SERVICE, "cookie")
     if host in CONSENT_HOSTS:
