@@ -96,6 +96,7 @@ def asked(
         "task failed": (lambda its: operate.analyze_now(its, "upbit", BTC, 30), {}),
         "redis, analysis": (lambda its: operate.analyze_now(its, "upbit", BTC, 0), no_redis),
         "redis, models": (lambda its: operate.show_models(its, clear=False), no_redis),
+        "redis, sent alerts": (lambda its: operate.show_sent_alerts(its, 5, 0), no_redis),
         "database away": (operate.show_status, no_database),
         "database not migrated": (operate.show_status, {"database_url": empty}),
         "dead letters": (lambda its: operate.show_dead_alerts(its, 5, seen=False), no_database),
