@@ -151,13 +151,15 @@ class Teller:
         if get_actual_ignore_result(self._task, self._request):
             # nor would its end be kept
             return True
+        # as Celery's own STARTED has it: so it is known later which worker was lost with the task
+        kept = {**step.as_dict(), "hostname": self._request.hostname}
         backend = self._task.backend
         if not isinstance(backend, RedisBackend):
-            self._task.update_state(self._request.id, STATE, step.as_dict())
+            self._task.update_state(self._request.id, STATE, kept)
             return True
         meta = {
             "status": STATE,
-            "result": step.as_dict(),
+            "result": kept,
             "traceback": None,
             "children": [],
             "date_done": None,

@@ -13,6 +13,7 @@ from telemetry.headers import SENT_AT
 
 # the publisher's clock is not this machine's
 CLOCKS_SECONDS = 1.0
+_NOT_BEGUN = frozenset({None, states.PENDING, states.RECEIVED, states.RETRY})
 
 
 def sent_at(request: Any) -> float | None:
@@ -57,7 +58,8 @@ def lost_worker(task: Any, task_id: str) -> str | None:
     if task.ignore_result:
         return "unknown"
     meta: Mapping[str, Any] = task.backend.get_task_meta(task_id)
-    if meta.get("status") != states.STARTED:
+    # STARTED, or a state of the task's own in which it tells how far it is
+    if meta.get("status") in _NOT_BEGUN or meta.get("status") in states.READY_STATES:
         return None
     result = meta.get("result")
     return str(result.get("hostname", "unknown")) if isinstance(result, Mapping) else "unknown"

@@ -11,6 +11,7 @@ from celery.exceptions import Reject
 
 from tasks.app import app
 from tasks.base import AsyncTask
+from tasks.progress import tell
 
 
 @app.task(base=AsyncTask, name="endings.succeed")  # type: ignore[untyped-decorator]
@@ -46,6 +47,7 @@ async def hold(mark: str, seconds: float) -> None:
     if await asyncio.to_thread(Path(mark).exists):
         return
     await asyncio.to_thread(Path(mark).touch)
+    await tell(0, 1, "holding")
     await asyncio.sleep(seconds)
 
 

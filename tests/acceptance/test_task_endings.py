@@ -164,6 +164,8 @@ def test_the_attempt_of_a_killed_worker_has_a_span_and_the_next_one_is_counted(
         inject(headers)
     sent = app.send_task("endings.hold", (str(mark), 10), headers=headers)
     wait_for("the task", mark.exists)
+    # what it tells of itself stands where Celery had noted who began it
+    wait_for("how far it is", lambda: sent.state == "PROGRESS")
     worker.kill()
     worker.restart()
     sent.get(timeout=VISIBILITY_SECONDS + 40)
