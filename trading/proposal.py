@@ -8,10 +8,14 @@ from decimal import Decimal
 from trading.ladder import Ladder, TickSize, buy_ladder, sell_ladder
 from trading.risk import Purpose, Situation, check
 from trading.ticks import round_down
-from trading.types import Clamp, Decision, PriceRanges, Refusal, Side
+from trading.types import Clamp, Decision, PriceRanges, Refusal, RefusalRule, Side
 
 # what the last of the dropped prices was dropped for, as the outcome of the symbol
-_OUTCOME_OF = {"cash": "insufficient_cash", "minimum_order": "below_minimum", "level_amount": "no_level_amount"}
+_OUTCOME_OF: dict[str, RefusalRule] = {
+    "cash": "insufficient_cash",
+    "minimum_order": "below_minimum",
+    "level_amount": "no_level_amount",
+}
 
 
 def purpose_of(decision: Decision) -> Purpose | None:

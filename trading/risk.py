@@ -18,7 +18,7 @@ from trading.ladder import smallest_value
 from trading.state import TradingState, allows
 from trading.strategy import SymbolStrategy
 from trading.ticks import check_quote
-from trading.types import Analysis, Clamp, Decision, Instrument, Position, Quote, Refusal, Side
+from trading.types import Analysis, Clamp, Decision, Instrument, Position, Quote, Refusal, RefusalRule, Side
 
 # off by more, a clock makes every age wrong that the limits look at, and a venue may take a request for a replay
 MAX_CLOCK_OFFSET = timedelta(seconds=2)
@@ -286,7 +286,7 @@ LIMITS: tuple[tuple[Limit, frozenset[Purpose]], ...] = (
 )
 
 
-def _too_old(rule: str, what: str, age: timedelta, most: timedelta) -> Refusal | None:
+def _too_old(rule: RefusalRule, what: str, age: timedelta, most: timedelta) -> Refusal | None:
     # as far in the future means that a clock is wrong, and then the age says nothing
     if abs(age) <= most:
         return None

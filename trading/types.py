@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Literal
 
 
 class Side(StrEnum):
@@ -226,12 +227,35 @@ class Clamp:
     reason: str
 
 
+RefusalRule = Literal[
+    "below_minimum",
+    "cash_reserve",
+    "clock",
+    "decision",
+    "disabled",
+    "insufficient_cash",
+    "low_confidence",
+    "market_closed",
+    "min_interval",
+    "no_analysis",
+    "no_level_amount",
+    "nothing_to_sell",
+    "position_cap",
+    "price_out_of_range",
+    "stale_analysis",
+    "stale_quote",
+    "trades_per_day",
+    "trading_state",
+    "unproven_order",
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """A rule decided against an order: an outcome, not a failure. `have` and `need` are in the rule's own unit;
     `clamps` are the cuts made before it."""
 
-    rule: str
+    rule: RefusalRule
     reason: str
     have: Decimal | None = None
     need: Decimal | None = None

@@ -50,6 +50,14 @@ async def until(task: Any, step: Step) -> None:
             await asyncio.sleep(0.02)
 
 
+async def until_logged(caplog: pytest.LogCaptureFixture, words: str) -> None:
+    async with asyncio.timeout(OTHERWISE_TOO_SLOW):
+        while True:
+            if words in caplog.text:
+                return
+            await asyncio.sleep(0.01)
+
+
 async def test_a_step_is_kept_where_the_result_will_be(celery: Celery) -> None:
     task = task_of(celery)
 
@@ -147,9 +155,7 @@ async def test_without_redis_a_step_is_lost_and_the_task_goes_on(
         with caplog.at_level(logging.WARNING, logger=progress.__name__):
             assert await telling(task, work) == "done"
             # the thread that counts says so next, and a task that ends waits only so long for it
-            async with asyncio.timeout(OTHERWISE_TOO_SLOW):
-                while "could not be told: ConnectionError" not in caplog.text:
-                    await asyncio.sleep(0.01)
+            await until_logged(caplog, "could not be told: ConnectionError")
     assert lost == [{"task": "tests.work"}]
 
 
