@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
@@ -9,15 +10,16 @@ from typing import Self
 from sandbox.processes import undisturbed
 
 
-class Started:
+class Started(ABC):
     """A context whose `_start` enters its parts on `_exit`; what fails while starting leaves nothing running, and a
     second Ctrl-C does not hold up the stop. Enter it in the main thread."""
 
     def __init__(self) -> None:
         self._exit = ExitStack()
 
+    @abstractmethod
     def _start(self) -> None:
-        raise NotImplementedError
+        """Enter the parts, in order."""
 
     def _stop(self) -> None:
         with undisturbed():
