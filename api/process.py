@@ -18,7 +18,7 @@ from api.auth import Tokens, read_tokens
 from api.resources import Resources, open_resources
 from notifications.reporter import ErrorReporter
 from settings import Settings
-from telemetry import dependencies
+from telemetry import dependencies, pulse, systemd
 from telemetry.instruments import bot_running
 from workers.loop import LoopThread
 
@@ -94,6 +94,7 @@ class _Server:
 
     def stop(self, *_: Any) -> None:
         self._stopped = True
+        systemd.stopping()
         if self._uvicorn is not None:
             self._uvicorn.should_exit = True
 
@@ -120,6 +121,7 @@ async def _serve(
         stop = asyncio.Event()
         watching = asyncio.create_task(_watch(resources, stop))
         bot_running.set(1, {"process": PROCESS})
+        pulse.started()
         log.info("the API is at %s", url_of(listener))
         try:
             await server.serve(config, listener)

@@ -16,7 +16,9 @@ from beat.schedule import sweep_entries
 from beat.watch import WorkerWatch
 from settings import get_settings
 from storage.redis import RedisUnavailable, check_redis_sync
+from telemetry import systemd
 from telemetry.instruments import beat_entry_failed, beat_entry_last_sent, beat_last_tick
+from telemetry.pulse import SLOWEST_TURN_SECONDS, Pulse
 
 log = logging.getLogger(__name__)
 _tracer = trace.get_tracer("autotrader")
@@ -28,6 +30,9 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc]
     _swept_at_start = False
     # made at the first tick: a stand-by that never ticks looks after nobody
     _workers = cached_property(lambda _: WorkerWatch(get_settings()))
+    _pulse = cached_property(
+        lambda _: Pulse("the beat", get_settings().watchdog_seconds + SLOWEST_TURN_SECONDS, excused=_redis_is_silent)
+    )
 
     def setup_schedule(self) -> None:
         """RedBeat's first look at Redis; one that is away ends the process with one line."""
@@ -38,6 +43,7 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc]
         super().setup_schedule()
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
+        self._pulse.beat()
         if not self._swept_at_start:
             self._swept_at_start = True
             if get_settings().sweep_at_start:
@@ -48,6 +54,7 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc]
 
     def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **kwargs: Any) -> Any:
         """Send one entry, under a span of its own. One that cannot be sent is counted and waits for its next time."""
+        self._pulse.beat()
         with _tracer.start_as_current_span(f"beat {entry.name}") as span:
             span.set_attribute("celery.beat.entry", entry.name)
             try:
@@ -58,6 +65,11 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc]
         beat_entry_last_sent.set(time.time(), {"entry": entry.name})
         return result
 
+    def close(self) -> None:
+        systemd.stopping()
+        self._pulse.rest()
+        super().close()
+
     def _sweep_now(self) -> None:
         """Sweep every market once; the slot's row makes a sweep that has run already a counted duplicate."""
         for name, definition in sweep_entries(get_settings()).items():
@@ -66,3 +78,12 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc]
                 self.apply_async(entry, advance=False)
             except SchedulingError:
                 log.exception("the sweep at start of %s could not be sent; its schedule goes on", name)
+
+
+def _redis_is_silent() -> bool:
+    """Whether Redis answers nobody, so that it is no fault of the beat to wait for it."""
+    try:
+        check_redis_sync(get_settings().redis_url)
+    except RedisUnavailable:
+        return True
+    return False

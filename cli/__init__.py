@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from cli import alerts, demo, processes, reading, replay, telegram, trading, upkeep, work
+from cli import alerts, checking, demo, processes, reading, release, replay, telegram, trading, upkeep, work
 from settings import UnknownMarket
 
 # in the order of the help
@@ -20,6 +20,8 @@ ROOMS = (
     ("Reading", reading.app),
     ("Trading", trading.app),
     ("Upkeep", upkeep.app),
+    ("Upkeep", checking.app),
+    ("Upkeep", release.app),
     ("Alerts and Telegram", alerts.app),
     ("Alerts and Telegram", telegram.app),
     ("Demo and replay", demo.app),

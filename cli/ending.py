@@ -7,6 +7,8 @@ import faulthandler
 import signal
 from types import FrameType
 
+from telemetry import systemd
+
 # Longer than all that an end may wait for: a message of three tries, the commands under way, a good-bye, telemetry.
 END_SECONDS = 75.0
 
@@ -23,6 +25,7 @@ def stop_on_signals(stop: asyncio.Event, seconds: float = END_SECONDS) -> None:
             asked = True
             # counts outside Python, so that nothing that hangs in it keeps it from that
             faulthandler.dump_traceback_later(seconds, exit=True)
+            systemd.stopping()
         if not loop.is_closed():
             loop.call_soon_threadsafe(stop.set)
 

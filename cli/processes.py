@@ -65,6 +65,13 @@ def flower(context: typer.Context) -> None:
 
     if not FLOWER_CONFIG.is_file():
         sys.exit(f"autotrader: {FLOWER_CONFIG} is missing: run from a copy of the whole project")
+    from tornado.ioloop import IOLoop, PeriodicCallback
+
+    from telemetry import pulse
+
+    # the loop on which Flower answers, once it runs
+    PeriodicCallback(pulse.Pulse("the event loop of Flower", get_settings().watchdog_seconds).beat, 500).start()
+    IOLoop.current().add_callback(pulse.started)
     celery.start(["flower", f"--conf={FLOWER_CONFIG}", *context.args])
 
 
@@ -74,7 +81,7 @@ def notifier() -> None:
     _go_lean()
     from bot.process import run_bot
     from notifications.notifier import NotifierError, run_notifier
-    from telemetry import logs
+    from telemetry import logs, pulse
     from telemetry.starting import start_telemetry
 
     settings = get_settings()
@@ -87,11 +94,14 @@ def notifier() -> None:
         served = [market for market in MARKETS if settings.symbols(market)]
         queues = [*served, *map(orders_queue, served)]
         bot = asyncio.create_task(run_bot(settings, stop=stop))
+        alive = asyncio.create_task(pulse.Pulse("the event loop of notifier", settings.watchdog_seconds).of_this_loop())
+        pulse.started()
         try:
             await run_notifier(settings, stop=stop, queues=queues, announce=True)
         finally:
             stop.set()
             await bot
+            alive.cancel()
 
     try:
         asyncio.run(run())

@@ -19,6 +19,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from cli.signs import SILENT_SECONDS, Signs
+from telemetry import systemd
+
 log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
@@ -53,17 +56,22 @@ class _Life:
 class Family:
     """Keeps the members running until SIGTERM or Ctrl-C, and then stops them stage by stage.
 
-    What does not end within `grace` seconds of its stage is killed. Of a member that ends soon after each start,
-    `tell` hears its name and why. For the main thread, and before any other runs: a fork copies only the thread that
-    forks.
+    What does not end within `grace` seconds of its stage is killed, and so is a member that was at work and gives no
+    sign for `silent` seconds. Of a member that ends soon after each start, `tell` hears its name and why. For the main
+    thread, and before any other runs: a fork copies only the thread that forks.
     """
 
     def __init__(
-        self, members: Sequence[Member], grace: float, tell: Callable[[str, KeepsEnding], None] | None = None
+        self,
+        members: Sequence[Member],
+        grace: float,
+        tell: Callable[[str, KeepsEnding], None] | None = None,
+        silent: float = SILENT_SECONDS,
     ) -> None:
         self._members = {member.name: member for member in members}
         self._grace = grace
         self._tell = tell
+        self._signs = Signs(self._members, silent)
         self._running: dict[int, str] = {}
         self._lives: dict[str, _Life] = {}
         self._due: dict[str, float] = {}
@@ -79,6 +87,8 @@ class Family:
             if came is not None and came.si_signo != signal.SIGCHLD:
                 break
             self._bury()
+            for name in self._signs.look():
+                self._kill(name)
             for name in [name for name, at in self._due.items() if at <= time.monotonic()]:
                 self._fork(name)
         log.info("%s: everything is stopped in order", signal.Signals(came.si_signo).name)
@@ -89,19 +99,22 @@ class Family:
         """Start a member; in it this does not return."""
         self._due.pop(name, None)
         parent = os.getpid()
+        line = self._signs.open(name)
         pid = os.fork()
         if pid == 0:
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
             _be_a_child(parent)
+            self._signs.answer(line)
             self._members[name].run()
             sys.exit(0)
+        line.close()
         self._running[pid] = name
         self._lives.setdefault(name, _Life(0.0)).since = time.monotonic()
         log.info("%s is process %d", name, pid)
 
     def _patience(self) -> float:
         soonest = min(self._due.values(), default=time.monotonic() + LONGEST_PAUSE)
-        return max(0.0, soonest - time.monotonic())
+        return min(max(0.0, soonest - time.monotonic()), self._signs.pause)
 
     def _bury(self) -> None:
         """Note who has ended, and when each is started again."""
@@ -123,14 +136,25 @@ class Family:
             if pid == 0:
                 return
             if name := self._running.pop(pid, None):
+                self._signs.close(name)
                 yield name, os.waitstatus_to_exitcode(status)
 
+    def _kill(self, name: str) -> None:
+        """It hangs as a whole, and cannot be asked to stop; its end is found as any other's."""
+        log.error("%s has given no sign of life for too long and is killed", name)
+        self._signs.close(name)
+        for pid in [pid for pid, running in self._running.items() if running == name]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
     def _stop(self) -> None:
+        systemd.stopping()
         for stage in sorted({member.stage for member in self._members.values()}):
             self._end(stage, signal.SIGTERM)
             latest = time.monotonic() + self._grace
             while self._of(stage) and (left := latest - time.monotonic()) > 0:
-                signal.sigtimedwait([signal.SIGCHLD], left)
+                signal.sigtimedwait([signal.SIGCHLD], min(left, self._signs.pause))
+                systemd.tell("WATCHDOG=1")
                 for name, code in self._ended():
                     log.info("%s ended with exit code %d", name, code)
             self._end(stage, signal.SIGKILL)

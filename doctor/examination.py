@@ -8,7 +8,7 @@ from functools import partial
 
 import aiohttp
 
-from doctor import otlp, processes, servers, setup, telegram
+from doctor import backups, otlp, processes, servers, setup, telegram
 from doctor.findings import PATIENCE, Finding, fault
 from settings import SettingsError, load_settings
 from telemetry.redaction import redact, secret_values
@@ -35,6 +35,7 @@ async def examine(*, alert: bool = False, ports: Sequence[int] = tuple(processes
             partial(_given, setup.configuration(settings)),
             partial(servers.redis, settings),
             partial(servers.database, settings),
+            partial(backups.backups, settings),
             partial(setup.venues, settings, session),
             partial(processes.life, settings),
             partial(telegram.chats, settings, session),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Literal
 
 from notifications.kinds import topic_of
 from notifications.message import Chat, Entity, Message, Priority, cut, utf16_length
@@ -55,6 +56,15 @@ def beat_silent(words: Words, *, last: float, silent: float, at: datetime) -> Me
 def beat_back(words: Words, *, at: datetime) -> Message:
     """A beat that was silent ticks again."""
     return _back(words, "beat", at)
+
+
+def backup_old(words: Words, copy: Literal["local", "away"], *, last: datetime | None, at: datetime) -> Message:
+    """There is no recent backup; `last` is when the last one was made."""
+    life = words.life
+    text = titled(f"💾 {life.backup_old[copy]}", at)
+    text.line(life.backup_last, life.never if last is None else shown_time(last))
+    text.add("\n").add(life.backup_effect).add("\n").add(life.backup_cure[copy])
+    return text.message(Priority.HIGH, Chat.ERROR)
 
 
 def chat_moved(words: Words, *, setting: str, old: str, new: str, at: datetime) -> Message:

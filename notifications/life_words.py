@@ -33,6 +33,10 @@ class LifeWords:
     chat_moved: str
     chat_moved_cure: str
     chat_moved_from: str
+    backup_old: Mapping[str, str]
+    backup_last: str
+    backup_effect: str
+    backup_cure: Mapping[str, str]
 
 
 LIFE_KO = LifeWords(
@@ -61,6 +65,13 @@ LIFE_KO = LifeWords(
     chat_moved="채팅방 ID 변경됨 (슈퍼그룹 전환)",
     chat_moved_cure="새 ID로 계속 보냅니다. .env의 {setting} 값을 바꾸세요:",
     chat_moved_from="이전 ID",
+    backup_old={"local": "백업이 오래되었습니다", "away": "기기 밖 백업 사본이 오래되었습니다"},
+    backup_last="마지막 백업",
+    backup_effect="지금 디스크가 고장 나면 그 뒤의 주문·체결 기록을 잃습니다.",
+    backup_cure={
+        "local": "make backup으로 지금 백업하고, autotrader-backup 타이머를 확인하세요 (docs/backups.md).",
+        "away": "네트워크와 RESTIC_REPOSITORY를 확인하고 make backup을 다시 실행하세요 (docs/backups.md).",
+    },
 )
 
 LIFE_EN = LifeWords(
@@ -89,4 +100,11 @@ LIFE_EN = LifeWords(
     chat_moved="The chat has a new id (it became a supergroup)",
     chat_moved_cure="Messages go to the new id. Set {setting} in .env to it:",
     chat_moved_from="Old id",
+    backup_old={"local": "The last backup is old", "away": "The last copy off this device is old"},
+    backup_last="Last backup",
+    backup_effect="If the disk fails now, the orders and fills recorded since then are lost.",
+    backup_cure={
+        "local": "Back up now with make backup, and look at the timer autotrader-backup (docs/backups.md).",
+        "away": "Check the network and RESTIC_REPOSITORY, and run make backup again (docs/backups.md).",
+    },
 )

@@ -22,6 +22,7 @@ from telegram.error import InvalidToken, TelegramError
 
 from notifications import life_texts
 from notifications.alert import KINDS, Alert
+from notifications.backups import BackupWatch
 from notifications.dead import DeadLetters
 from notifications.delivery import SEND_RESULTS, Delivery
 from notifications.drain import Drain
@@ -155,6 +156,7 @@ class _Notifier:
         yield self._quiet.watch()
         yield DeadLetters(self._ledger, settings.database_url, self._secrets).watch()
         yield leave_signs(self._redis)
+        yield BackupWatch(self._ledger, settings.database_url, self._words, away=settings.copied_away).watch()
         yield BeatWatch(self._redis, self._ledger, self._words, settings.beat_silent_seconds).watch()
         yield dependencies.watch(PROCESS, {"redis": self._redis.ping}, self._stop)
         if queues:

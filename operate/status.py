@@ -14,6 +14,7 @@ from operate.texts import in_brackets, when
 from operate.view_words import ViewWords, view_words
 from settings import MARKETS, Settings
 from storage import armings, recent, trades, trading_states
+from storage.backups import last_backups
 from storage.redis import HEARTBEAT_KEY, RedisUnavailable, check_redis, open_redis, seconds_since
 
 
@@ -30,6 +31,7 @@ async def show_status(settings: Settings) -> str:
             lines.append(told.unproven.format(order=oldest.client_order_id, seconds=seconds))
         lines += [state_line(told, row) for row in await trading_states.in_force(engine, now)] or [told.active]
         lines += await _heartbeats(told, settings)
+        lines += await _backups(told, settings, now)
         for run in await recent.recent_runs(engine, 6):
             lines.append(
                 told.run.format(
@@ -60,6 +62,21 @@ async def _heartbeats(told: ViewWords, settings: Settings) -> list[str]:
     finally:
         await redis.aclose()
     return lines
+
+
+async def _backups(told: ViewWords, settings: Settings, now: datetime) -> list[str]:
+    """How old the last backup is, and its copy off this device where there is to be one."""
+    last = await last_backups(settings.database_url)
+    lines = [told.backup.format(age=_age(told, last.local, now))]
+    if settings.copied_away:
+        lines.append(told.backup_away.format(age=_age(told, last.away, now)))
+    return lines
+
+
+def _age(told: ViewWords, last: datetime | None, now: datetime) -> str:
+    if last is None:
+        return told.never
+    return told.hours_ago.format(hours=f"{max(0.0, (now - last).total_seconds()) / 3600:.0f}")
 
 
 async def _where_orders_go(told: ViewWords, settings: Settings, engine: AsyncEngine, now: datetime) -> list[str]:

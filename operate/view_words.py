@@ -27,6 +27,9 @@ class ViewWords:
     until: str
     active: str
     heartbeat: str
+    backup: str
+    backup_away: str
+    hours_ago: str
     ago: str
     never: str
     run: str
@@ -80,6 +83,9 @@ KO = ViewWords(
     until=" ({at}까지)",
     active="거래 정상",
     heartbeat="{market}: 워커 신호 {age}, 대기 {waiting}건",
+    backup="백업: {age}",
+    backup_away="기기 밖 백업 사본: {age}",
+    hours_ago="{hours}시간 전",
     ago="{seconds}초 전",
     never="없음",
     run="실행 {at} {market}: {status}{reason}, 완료 {done}, 실패 {failed}, 대기 {pending}",
@@ -149,6 +155,9 @@ EN = ViewWords(
     until=" until {at}",
     active="trading is active",
     heartbeat="{market}: heartbeat {age}, {waiting} waiting",
+    backup="backup: {age}",
+    backup_away="backup off this device: {age}",
+    hours_ago="{hours} h ago",
     ago="{seconds} s ago",
     never="never",
     run="run {at} {market}: {status}{reason}, {done} done, {failed} failed, {pending} pending",

@@ -31,19 +31,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(fault))
     except OSError as error:
         return _fail(f"{options.log}: cannot be written ({error.strerror}): give --log another file")
-    return asyncio.run(_serve(sandbox, options.port))
+    return asyncio.run(_serve(sandbox, options.host, options.port))
 
 
-async def _serve(sandbox: Sandbox, port: int) -> int:
+async def _serve(sandbox: Sandbox, host: str, port: int) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
-        url = await sandbox.start(port)
+        url = await sandbox.start(port, host)
     except OSError as error:
         reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
-        return _fail(f"port {port} on {HOST} {reason}: choose another with --port, or 0 for a free one")
+        return _fail(f"port {port} on {host} {reason}: choose another with --port, or 0 for a free one")
     sys.stdout.write(json.dumps({"url": url}) + "\n")
     sys.stdout.flush()
     await stop.wait()
@@ -53,7 +53,8 @@ async def _serve(sandbox: Sandbox, port: int) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
-    parser.add_argument("--port", type=_port, default=0, help="port on 127.0.0.1; 0 takes a free one")
+    parser.add_argument("--host", default=HOST, metavar="ADDRESS", help="address to listen at; in a container 0.0.0.0")
+    parser.add_argument("--port", type=_port, default=0, help="port to listen at; 0 takes a free one")
     parser.add_argument("--candles", type=Path, metavar="DIR", help="recorded candles; without it they are simulated")
     parser.add_argument("--seed", type=int, default=7, help="seed of the simulated candles")
     parser.add_argument("--log", type=Path, metavar="FILE", help="append one JSON line per request to this file")

@@ -34,7 +34,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Sandbox:
-    """Upbit, KIS, Yahoo, Gemini, Telegram and an OTLP collector on one port of 127.0.0.1.
+    """Upbit, KIS, Yahoo, Gemini, Telegram and an OTLP collector on one port, of 127.0.0.1 unless told otherwise.
 
     With `candles` it serves the recorded candles of that folder, else candles simulated from `seed`.
     `log` is a file that gets one JSON line per request; `telegram_token` is the only one accepted, if given.
@@ -77,8 +77,8 @@ class Sandbox:
             self._log = self._closing.enter_context(log.open("a", encoding="utf-8", buffering=1))
         self._runner: web.AppRunner | None = None
 
-    async def start(self, port: int = 0) -> str:
-        """Listen on `port` (0: a free one) and return the URL. Raises `OSError` if the port is in use."""
+    async def start(self, port: int = 0, host: str = HOST) -> str:
+        """Listen on `port` (0: a free one) of `host` and return the URL. Raises `OSError` if the port is in use."""
         app = web.Application(client_max_size=LARGEST_BODY, middlewares=[self._gate])
         app.add_routes([web.get("/", self._page), web.get("/chats", self._chats), *self._control.routes("/control")])
         app.add_routes(self.upbit.exchange.control_routes("/control/upbit"))
@@ -89,7 +89,7 @@ class Sandbox:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_SECONDS)
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, HOST, port).start()
+            await web.TCPSite(self._runner, host, port).start()
         except OSError:
             await self.stop()
             raise

@@ -8,6 +8,7 @@ from pydantic import model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from settings.analyst import AnalystSettings, DeadlineSettings
+from settings.backups import BackupSettings
 from settings.interfaces import ApiSettings, TelemetrySettings
 from settings.markets import MARKETS, check_market
 from settings.state import StateSettings
@@ -26,6 +27,7 @@ class Settings(
     DeadlineSettings,
     TelegramSettings,
     SilenceSettings,
+    BackupSettings,
     ApiSettings,
     TelemetrySettings,
 ):

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from settings import containers
 from settings.checked import Settings
 from settings.strategies import strategy_tables
 
@@ -99,14 +100,39 @@ def example() -> str:
             value = _extra(field)["example"] or _text(field.default)
             parts.append(f"{'#' if _extra(field)['commented'] else ''}{name.upper()}={value}")
         parts.append("")
-    return "\n".join(parts)
+    return "\n".join([*parts, *_container_lines(), ""])
+
+
+def _container_lines() -> list[str]:
+    parts = [f"# --- {containers.TITLE} ".ljust(WIDTH - 6, "-"), f"# {containers.SAYS}"]
+    for variable in containers.VARIABLES:
+        parts += textwrap.wrap(variable.what, WIDTH, initial_indent="# ", subsequent_indent="# ")
+        if variable.form:
+            parts.append(f"# form: {variable.form}")
+        parts.append(f"{'' if variable.required else '#'}{variable.name}={variable.default}")
+    return parts
+
+
+def _container_table() -> str:
+    columns = "| variable | default | form | what |\n|---|---|---|---|\n"
+    rows = "".join(f"| {' | '.join(_container_row(variable))} |\n" for variable in containers.VARIABLES)
+    return f"## {containers.TITLE}\n\n{containers.SAYS}\n\n{columns}{rows}"
 
 
 def page() -> str:
     """The text of `docs/configuration.md`."""
     groups = "\n".join(_table(group) for group in GROUPS)
     rows = "".join(f"| `{name}` | {by} | {what} |\n" for name, by, what in FOREIGN_ROWS)
-    return f"{PAGE_HEAD}{groups}\n{STRATEGY_HEAD}{strategy_tables()}\n{FOREIGN}{rows}"
+    return f"{PAGE_HEAD}{groups}\n{_container_table()}\n{STRATEGY_HEAD}{strategy_tables()}\n{FOREIGN}{rows}"
+
+
+def _container_row(variable: containers.Variable) -> tuple[str, ...]:
+    return (
+        f"`{variable.name}`{' 🔒' if variable.secret else ''}",
+        f"`{variable.default}`" if variable.default else "empty",
+        f"`{variable.form}`" if variable.form else "",
+        variable.what,
+    )
 
 
 def _table(group: type[BaseModel]) -> str:

@@ -150,7 +150,8 @@ class SilenceSettings(BaseModel):
     )
     watchdog_seconds: float = setting(
         60.0,
-        "A worker or API whose event loop hangs for so long ends itself, and its supervisor starts it again.",
-        by=("worker", "api"),
+        "A worker, notifier or API whose event loop hangs for so long ends itself, and its supervisor starts it again; "
+        "45 s more for a beat, and for the part of a worker that takes tasks, which wait for Redis.",
+        by=("worker", "beat", "notifier", "api"),
         ge=1,
     )

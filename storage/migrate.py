@@ -9,13 +9,13 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from storage.errors import StorageError
-from storage.faults import CONNECT_TIMEOUT_SECONDS, cure, describe
+from storage.faults import CONNECT_TIMEOUT_SECONDS, Fault, cure, describe
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -30,11 +30,18 @@ async def upgrade(url: str, revision: str = "head") -> None:
 
     Processes may do so at once: one works, the others wait and find nothing to do. Within one process it is
     one at a time, since Alembic keeps its state in module globals. Raises `StorageError` if the database
-    cannot be reached.
+    cannot be reached, or was migrated by a newer version.
     """
     from alembic import command
+    from alembic.util import CommandError
 
-    await _run(url, lambda config: command.upgrade(config, revision))
+    try:
+        await _run(url, lambda config: command.upgrade(config, revision))
+    except CommandError as error:
+        if "Can't locate revision" not in str(error):
+            raise
+        known = Fault("ahead", {"at": str(error).rpartition(" ")[2].strip("'"), "needed": head()})
+        raise StorageError(f"{describe(make_url(url))}: {known}") from None
 
 
 async def downgrade(url: str, revision: str) -> None:

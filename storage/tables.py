@@ -42,7 +42,7 @@ from trading.exits import ExitKind
 from trading.state import State
 from trading.types import Decision, OrderState, Side, TimeInForce
 
-SCHEMA_REVISION = "0008"
+SCHEMA_REVISION = "0009"
 """The migration these tables stand at; known without importing Alembic, which costs a process 11 MB."""
 
 metadata = MetaData(
@@ -509,6 +509,17 @@ moved_chats = Table(
     Column("moved_to", Text, nullable=False),
     Column("at", _TIME, nullable=False, server_default=text("now()")),
     PrimaryKeyConstraint("chat_id"),
+)
+
+# the last good backup of each kind, written by deploy/backup: on this device, and its copy off it
+backups = Table(
+    "backups",
+    metadata,
+    Column("copy", Text, primary_key=True),
+    Column("at", _TIME, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    _one_of("copy", ("local", "away")),
 )
 
 # one row per question to a language model

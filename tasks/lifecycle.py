@@ -12,7 +12,7 @@ from typing import Any
 from celery import Celery, signals
 
 from settings import MARKETS, Settings, orders_queue
-from telemetry import publishing
+from telemetry import publishing, pulse
 from telemetry.instruments import beat_entry_failed, bot_running, start_at_zero, task_publish_failed
 from telemetry.starting import configure_logs, start_telemetry
 
@@ -52,3 +52,5 @@ def _start_beat(app: Celery, settings: Settings, **_: Any) -> None:
     start_at_zero(beat_entry_failed, entry=schedule)
     start_at_zero(task_publish_failed, task={entry["task"] for entry in schedule.values()})
     bot_running.set(1, {"process": "beat"})
+    # also while it stands by, for another one to end
+    pulse.started()

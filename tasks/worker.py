@@ -11,10 +11,11 @@ import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 from celery import Celery, concurrency, signals
 from celery.concurrency.thread import TaskPool as ThreadPool
+from kombu.exceptions import OperationalError
 
 from beat.sessions import is_open
 from notifications.reporter import ErrorReporter
@@ -26,13 +27,15 @@ from tasks import analysts, fundamentals, strategies
 from tasks.redeliveries import LostTooOften
 from tasks.reporting import raised_by_the_task, report_failure, report_unstored_failure
 from tasks.runs import Expired, fail
-from telemetry import celery_metrics, celery_spans, setup
+from telemetry import celery_metrics, celery_spans, pulse, setup, systemd
+from telemetry.celery_consumer import WatchedConsumer
 from telemetry.instruments import (
     ai_decisions,
     ai_rejections,
     bot_running,
     fundamentals_told,
     orders,
+    refusals,
     risk_circuit_breaker,
     risk_exits,
     risk_frequency_blocked,
@@ -46,7 +49,7 @@ from telemetry.instruments import (
 from telemetry.starting import start_telemetry
 from trading.exits import ExitKind
 from trading.strategy import BadStrategy
-from trading.types import Decision, OrderState, Side
+from trading.types import Decision, OrderState, RefusalRule, Side
 from trading.validator import CHECKS
 from workers import runtime
 from workers.llm.errors import BadModel
@@ -59,6 +62,7 @@ JOBS = {ANALYSIS: "trading_job", "tasks.analysis.sweep": "sweep_job"}
 
 END_WRITE_SECONDS = 5.0
 START_SECONDS = 10.0
+BROKER_SECONDS = 10.0
 # the states that a venue's word, or its refusal, brings an order into
 ORDER_STATES_COUNTED = [str(state) for state in OrderState if state not in (OrderState.PLANNED, OrderState.SENDING)]
 
@@ -73,6 +77,8 @@ def start(app: Celery, settings: Settings, sender: Any) -> None:
     celery_metrics.CeleryMetrics(sender.hostname, ours, JOBS, raised_by_the_task).connect()
     served = sorted(set(app.amqp.queues.consume_from) & set(MARKETS))
     start_counters(settings, served)
+    WatchedConsumer.patience = settings.watchdog_seconds
+    WatchedConsumer.excused = staticmethod(partial(broker_is_silent, app))
     worker_pool_size.set(sender.concurrency, {"worker": sender.hostname})
     reporter = ErrorReporter(settings)
     signals.task_failure.connect(_analysis_given_up, weak=False)
@@ -91,6 +97,7 @@ def start(app: Celery, settings: Settings, sender: Any) -> None:
         telemetry.shutdown()
         sys.exit(f"autotrader: {error}")
     signals.worker_ready.connect(_worker_ready, weak=False)
+    signals.worker_shutting_down.connect(_worker_stopping, weak=False)
     signals.worker_shutdown.connect(partial(_stop_worker, telemetry, process), weak=False)
 
 
@@ -103,6 +110,7 @@ def start_counters(settings: Settings, markets: Iterable[str]) -> None:
         start_at_zero(sweeps, market=(market,), outcome=("published", "duplicate", "closed"))
         start_at_zero(orders, market=(market,), side=[str(side) for side in Side], state=ORDER_STATES_COUNTED)
         start_at_zero(risk_circuit_breaker, scope=(market,))
+        start_at_zero(refusals, market=(market,), rule=get_args(RefusalRule))
         if settings.analyst == "llm":
             start_at_zero(fundamentals_told, market=(market,), outcome=fundamentals.OUTCOMES)
         start_at_zero(ai_decisions, symbol=symbols, decision=[str(decision) for decision in Decision])
@@ -136,10 +144,25 @@ def refuse_other_pools(pool: Any) -> None:
     )
 
 
+def broker_is_silent(app: Celery) -> bool:
+    """Whether a new connection to the broker gets no answer, so that it is no fault of this process to wait for one."""
+    try:
+        with app.connection_for_read() as connection:
+            connection.ensure_connection(max_retries=1, timeout=BROKER_SECONDS)
+    except (OperationalError, OSError):
+        return True
+    return False
+
+
 def _worker_ready(sender: Any, **_: Any) -> None:
     process = runtime.current_runtime().process
     bot_running.set(1, {"process": process})
+    pulse.started()
     log.info("%s is ready", process)
+
+
+def _worker_stopping(**_: Any) -> None:
+    systemd.stopping()
 
 
 def _stop_worker(telemetry: setup.Telemetry, process: str, **_: Any) -> None:

@@ -23,6 +23,7 @@ PROCESSES: dict[str, tuple[str, ...]] = {
     "analysis_api.": (API,),
     "autotrader.alerts.": (NOTIFIER,),
     "autotrader.telegram.": (NOTIFIER,),
+    "autotrader.backup.": (NOTIFIER,),
     # whoever has an error to tell
     "autotrader.alerts.recorded": (WORKER, BEAT, NOTIFIER),
     "autotrader.bot.": (NOTIFIER,),

@@ -318,6 +318,12 @@ alerts_collapsed = _counter(
 alerts_dead = _gauge("autotrader.alerts.dead", "Alerts given up and kept as dead letters")
 alerts_spooled = _gauge("autotrader.alerts.spooled", "Alerts written to disk on this host while Redis was away")
 
+backup_age = _gauge(
+    "autotrader.backup.age",
+    "Time since the last good backup, on this device or its copy off it; without one, since the first run", "copy",
+    unit="s",
+)  # fmt: skip
+
 charts = _counter("autotrader.charts", "Pictures for messages, drawn or failed", "chart", "result")
 
 # the bot

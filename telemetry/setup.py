@@ -21,7 +21,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
-from telemetry import logs
+from telemetry import logs, pulse
 from telemetry.exporting import SIGNALS, CountingLogExporter, CountingMetricExporter, CountingSpanExporter
 from telemetry.instruments import SECONDS, export_failures, start_at_zero
 from telemetry.process import watch_process
@@ -222,6 +222,9 @@ def _open_prometheus(config: TelemetryConfig) -> tuple[MetricReader, Callable[[]
             f"port {config.prometheus_port} for Prometheus cannot be opened at {config.prometheus_host} "
             f"({error.strerror}): set PROMETHEUS_PORT to a free port, or 0, and PROMETHEUS_HOST to one of ours"
         ) from None
+    if metrics_app := server.get_app():
+        # the same port says whether this process works
+        server.set_app(pulse.answering(metrics_app))
 
     def stop() -> None:
         server.shutdown()

@@ -17,7 +17,9 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from telemetry import pulse
 from telemetry.instruments import loop_lag, loop_stalled
+from telemetry.pulse import EXIT_STUCK
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +29,6 @@ PULSE_SECONDS = 0.5
 STUCK_AFTER_SECONDS = 60.0
 # What a cancelled task may use to write down how it ended.
 CLEANUP_SECONDS = 10.0
-EXIT_STUCK = 70
 # How long a thread that computes may keep Python to itself while another wants to go on. At Python's own 5 ms the
 # loop, the error hook and what takes messages from the broker wait that long at each of their system calls;
 # `benchmarks.alerts` prints what that makes of the hook.
@@ -71,6 +72,7 @@ class LoopThread:
         self._pulse = time.monotonic()
         # looked up when it is exported, by a thread of the exporter's, so that it rises while the loop hangs
         loop_stalled.observe(self._silent, {"process": self._name})
+        pulse.watch(f"the event loop of {self._name}", self._silent, self._stuck_after / 2)
         self._thread.start()
         self._loop.call_soon_threadsafe(self._beat, self._loop.time())
         self._watchdog.start()
@@ -111,6 +113,7 @@ class LoopThread:
         """Stop the loop once its callbacks have run; coroutines still pending are cancelled first."""
         self._stopping.set()
         loop_stalled.forget({"process": self._name})
+        pulse.forget(f"the event loop of {self._name}")
         if self._thread.is_alive():
             asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop).result(CLEANUP_SECONDS)
             self._loop.call_soon_threadsafe(self._loop.stop)

@@ -129,6 +129,9 @@ def configure_prometheus(folder: Path, addresses: dict[str, str]) -> None:
     write_rules(shortened(load_rules(), FACTOR), folder / "rules")
     (folder / "targets").mkdir()
     for path in (source / "targets").iterdir():
+        if path.stem not in addresses:
+            # an exporter that does not run here
+            continue
         target = json.dumps([{"targets": [addresses[path.stem]]}])
         (folder / "targets" / path.name).write_text(target, encoding="utf-8")
 

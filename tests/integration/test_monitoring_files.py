@@ -18,7 +18,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from sandbox.local import LocalPostgres
+from sandbox.local import LocalPostgres, LocalRedis
 from sandbox.local.server import free_port
 from sandbox.processes import ProcessGroup
 
@@ -206,10 +206,77 @@ def test_the_exporter_serves_the_series_that_panels_and_rules_name(database_url:
         group.wait_until(lambda: answers(f"{url}/metrics"), 30, "the start of the exporter")
         with urlopen(f"{url}/metrics") as reply:
             text = reply.read().decode()
-    served = {
-        found[1]: set(re.findall(r'(\w+)="', found[2] or ""))
-        for found in re.finditer(r"^(pg_\w+)(?:\{(.*)\})? ", text, re.MULTILINE)
-    }
     ours = {name: set(labels) for name, labels in named.items() if name.startswith("pg_")}
     assert ours
+    served = series_in(text)
     assert {name: served.get(name) for name in ours} == ours
+
+
+def series_in(text: str) -> dict[str, set[str]]:
+    """The labels of each series of a page for Prometheus."""
+    return {
+        found[1]: set(re.findall(r'(\w+)="', found[2] or ""))
+        for found in re.finditer(r"^(\w+)(?:\{(.*)\})? ", text, re.MULTILINE)
+    }
+
+
+def page_of(folder: Path, *argv: str, **env: str) -> str:
+    """What an exporter serves, which is started for it; `{address}` in its arguments is where."""
+    from urllib.request import urlopen
+
+    from sandbox.client import answers
+
+    address = f"127.0.0.1:{free_port()}"
+    with ProcessGroup(folder) as group:
+        filled = [argument.replace("{address}", address) for argument in argv]
+        group.start("exporter", filled, env={"PATH": os.environ["PATH"], **env})
+        group.wait_until(lambda: answers(f"http://{address}/metrics"), 30, "the start of the exporter")
+        with urlopen(f"http://{address}/metrics") as reply:
+            page: str = reply.read().decode()
+    return page
+
+
+def named_series(prefix: str) -> dict[str, set[str]]:
+    named = json.loads((PROMETHEUS / "exporters.json").read_text(encoding="utf-8"))
+    return {name: set(labels) for name, labels in named.items() if name.startswith(prefix)}
+
+
+@needs("prometheus-redis-exporter")
+def test_the_exporter_of_redis_serves_the_series_that_rules_name(redis_server: LocalRedis, tmp_path: Path) -> None:
+    page = page_of(
+        tmp_path, "prometheus-redis-exporter", "-web.listen-address", "{address}", "-redis.addr", redis_server.url
+    )
+    served, ours = series_in(page), named_series("redis_")
+    assert ours
+    assert {name: served.get(name) for name in ours} == ours
+
+
+@needs("prometheus-node-exporter")
+def test_the_exporter_of_the_machine_serves_the_series_that_rules_name(tmp_path: Path) -> None:
+    # a Pi's sensors, as its kernel shows them
+    sensor = tmp_path / "sys" / "class" / "hwmon" / "hwmon1"
+    zone = tmp_path / "sys" / "class" / "thermal" / "thermal_zone0"
+    for folder in (sensor, zone):
+        folder.mkdir(parents=True)
+    for file, text in {
+        sensor / "name": "rpi_volt",
+        sensor / "in0_lcrit_alarm": "1",
+        zone / "type": "cpu-thermal",
+        zone / "temp": "81234",
+        zone / "policy": "step_wise",
+    }.items():
+        file.write_text(f"{text}\n", encoding="utf-8")
+    collectors = ("filesystem", "meminfo", "vmstat", "hwmon", "thermal_zone")
+    page = page_of(
+        tmp_path,
+        "prometheus-node-exporter",
+        "--web.listen-address={address}",
+        f"--path.sysfs={tmp_path}/sys",
+        "--collector.disable-defaults",
+        *(f"--collector.{name}" for name in collectors),
+    )
+    served, ours = series_in(page), named_series("node_")
+    assert ours
+    assert {name: served.get(name) for name in ours} == ours
+    assert re.search(r"^node_hwmon_in_lcrit_alarm_volts\{.*\} 0\.001$", page, re.MULTILINE)
+    assert re.search(r"^node_thermal_zone_temp\{.*\} 81\.234$", page, re.MULTILINE)

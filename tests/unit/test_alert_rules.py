@@ -38,6 +38,8 @@ OURS = {
     *("TaskRejected", "TaskPublishFailed", "TaskRedelivered", "EventLoopStuck", "VenueDown", "VenueThrottled"),
     *("MarketDataStale", "TelemetryNotExported", "DatabaseDown", "RedisDown", "AlertsSpooled", "AlertsNotDelivered"),
     *("TelegramUnusable", "AlertsDead", "OrdersUnproven", "CircuitBreakerTripped", "ClockOff", "CredentialExpiring"),
+    *("BackupTooOld", "BackupCopyTooOld"),
+    *("DiskFull", "DiskFilling", "HostHot", "HostUndervoltage", "HostMemoryShort", "RedisNearlyFull", "RedisNotSaving"),
 }
 PORTS = {
     "autotrader-worker-upbit": 9101,
@@ -221,7 +223,9 @@ def test_a_rule_asks_prometheus_for_no_more_than_it_shows() -> None:
 def test_every_process_has_its_scrape_job_on_its_port_here_and_in_compose() -> None:
     config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text(encoding="utf-8"))
     jobs = {scrape["job_name"]: scrape for scrape in config["scrape_configs"]}
-    assert set(jobs) == {*PORTS, "postgres", "prometheus"}
+    # the collector runs in few places: it is looked for by its name
+    assert jobs.pop("collector").keys() == {"job_name", "dns_sd_configs"}
+    assert set(jobs) == {*PORTS, "postgres", "redis", "node", "prometheus"}
     files = {name for scrape in jobs.values() for found in scrape["file_sd_configs"] for name in found["files"]}
     alerting = config["alerting"]["alertmanagers"][0]["file_sd_configs"][0]["files"]
     for folder in ("targets", "targets-host"):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from settings import Settings
+from settings.containers import VARIABLES
 from tasks import strategies
 from trading.breaker import LossLimits, loss_limits
 from trading.risk import LIMITS, Purpose
@@ -181,4 +182,5 @@ def test_every_task_is_listed() -> None:
 def test_every_setting_is_explained_once() -> None:
     lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
     named = [found[1] for line in lines if (found := re.match(r"#?([A-Z][A-Z0-9_]*)=", line))]
-    assert sorted(named) == sorted(name.upper() for name in Settings.model_fields)
+    containers = [variable.name for variable in VARIABLES]
+    assert sorted(named) == sorted([*(name.upper() for name in Settings.model_fields), *containers])

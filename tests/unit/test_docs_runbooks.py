@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import chain
 from pathlib import Path
@@ -24,8 +25,8 @@ FLOWER = ROOT / "deploy" / "flower" / "README.md"
 SECTIONS = ["지금 할 일", "What it means", "How it is measured", "Where to look", "Do not"]
 LARGEST_IMAGE = 300_000
 
-# of Prometheus itself and of postgres_exporter
-OTHERS = {"up", "pg_up"}
+# of Prometheus itself and of the exporters
+OTHERS = set(json.loads((ROOT / "deploy/prometheus/exporters.json").read_text("utf-8")))
 HANGUL = re.compile(r"[가-힣]")
 
 
@@ -77,7 +78,7 @@ def series_of(expression: str) -> set[str]:
     """The metrics of ours that an expression or a text names."""
     known = re.compile(
         r"\b((?:autotrader|celery|scheduler|bot|ai|risk|api|http|process|flower|portfolio|trades|trade|analysis)_[a-z_]+"
-        r"|up|pg_up)\b(?=[{\[`)\s])"
+        r"|up|pg_up|(?:node|redis)_[A-Za-z_]+)\b(?=[{\[`)\s])"
     )
     return set(known.findall(expression))
 

@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from settings import Settings, reference
+from settings.containers import VARIABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,6 +29,7 @@ THROUGH = {
     "celery_broker_url": "broker_url",
     "celery_result_backend": "result_backend",
     "google_api_keys": "google_keys",
+    "restic_repository": "copied_away",
     "notify_kinds": "verbosity",
     "notify_quiet_hours": "quiet_hours",
     "error_reporting_chat_id": "error_chat_id",
@@ -106,9 +108,11 @@ def test_a_process_reads_what_is_said_to_be_read_by_it(process: str) -> None:
 
 def test_every_secret_is_marked_and_nothing_else() -> None:
     marked = set(re.findall(r"\| `([A-Z_]+)` 🔒 \|", reference.page()))
-    assert marked == {name.upper() for name, field in Settings.model_fields.items() if field.annotation is SecretStr}
+    ours = {name.upper() for name, field in Settings.model_fields.items() if field.annotation is SecretStr}
+    assert marked == ours | {variable.name for variable in VARIABLES if variable.secret}
 
 
 def test_the_example_file_names_no_setting_twice() -> None:
     names = re.findall(r"^#?([A-Z][A-Z0-9_]+)=", reference.example(), flags=re.MULTILINE)
-    assert sorted(names) == sorted(name.upper() for name in Settings.model_fields)
+    expected = [*(name.upper() for name in Settings.model_fields), *(variable.name for variable in VARIABLES)]
+    assert sorted(names) == sorted(expected)

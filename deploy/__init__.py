@@ -1,0 +1,1 @@
+"""How it gets onto machines: containers, systemd, monitoring, a Raspberry Pi."""

@@ -1,0 +1,123 @@
+"""The copy off this device, encrypted by restic: the dump, what lies beside it, and `.env`."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from deploy.backup.dumps import DAILY, MONTHLY, WEEKLY, belong, check, dumps_in, read_name
+from deploy.backup.errors import BackupError, CopyError
+from deploy.backup.making import alone, note
+from deploy.backup.place import Place, stamp
+from deploy.backup.running import run
+from deploy.backup.server import Server
+
+log = logging.getLogger(__name__)
+
+TAG = "autotrader"
+CHECKED = ".restic-checked"
+CHECK_SECONDS = 7 * 86_400.0
+# what repositories of restic's kinds are opened with: https://restic.readthedocs.io/en/stable/040_backup.html
+NEEDED = re.compile(r"(RESTIC|AWS|B2|AZURE|GOOGLE|ST|OS|RCLONE)_[A-Z0-9_]+")
+SNAPSHOT = re.compile(r"[0-9a-f]{6,64}|latest")
+
+
+class Repository:
+    """The repository that the settings name. Raises `CopyError` where they name it and it cannot be opened."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        known = {name: value for name, value in place.written.items() if NEEDED.fullmatch(name) and value}
+        self._environment = {**known, **{name: value for name, value in place.environment.items() if value}}
+        if not place.setting("RESTIC_PASSWORD") and not place.setting("RESTIC_PASSWORD_FILE"):
+            raise CopyError("RESTIC_REPOSITORY is set and RESTIC_PASSWORD is not: without it the copy is not encrypted")
+        if not shutil.which("restic"):
+            raise CopyError("restic is not installed; on Debian: apt-get install restic")
+
+    def create(self) -> None:
+        """Make the repository, once."""
+        self._restic("init")
+
+    def copy(self, dump: Path, server: Server) -> None:
+        """Store a dump with what belongs to it, and look after the repository once a week. Raises `CopyError`."""
+        found = read_name(dump)
+        files = [*(found.files() if found else (dump,)), self._place.env_file]
+        there = [str(path) for path in files if path.exists()]
+        with alone(self._place.backups):
+            self._restic("backup", "--quiet", "--tag", TAG, "--host", TAG, *there)
+            if found:
+                note(server, "away", dump, found.at)
+            log.info("copied %s off this device", dump.name)
+            self._look_after()
+
+    def fetch(self, snapshot: str) -> Path:
+        """The dump of a snapshot, with what belongs to it, in a new folder among the backups. Raises `CopyError`."""
+        if not SNAPSHOT.fullmatch(snapshot):
+            raise CopyError(f"restic:{snapshot} is no snapshot; write restic:latest, or an id of `backup.py list`")
+        target = self._place.backups / f"fetched-{stamp(datetime.now(UTC))}"
+        target.mkdir(mode=0o700, parents=True)
+        self._restic("restore", snapshot, "--target", str(target), "--tag", TAG, "--host", TAG)
+        dumps = sorted(path for path in target.rglob("*.dump") if read_name(path))
+        if not dumps:
+            raise CopyError(f"the snapshot {snapshot} holds no dump; `backup.py list` shows those that do")
+        log.info("fetched %s from the copy off this device; its .env is under %s too", dumps[-1].name, target)
+        return dumps[-1]
+
+    def snapshots(self) -> str:
+        """What restic says there is."""
+        return self._restic("snapshots", "--compact", "--tag", TAG)
+
+    def _look_after(self) -> None:
+        checked = self._place.backups / CHECKED
+        if checked.exists() and time.time() - checked.stat().st_mtime < CHECK_SECONDS:
+            return
+        kept = ("--keep-daily", str(DAILY), "--keep-weekly", str(WEEKLY), "--keep-monthly", str(MONTHLY))
+        # by host and tag, not by paths: each dump has a path of its own
+        self._restic("forget", "--quiet", "--prune", "--tag", TAG, "--host", TAG, "--group-by", "host,tags", *kept)
+        self._restic("check", "--quiet")
+        checked.touch()
+        belong(checked)
+        log.info("checked the copies off this device: whole")
+
+    def _restic(self, *arguments: str) -> str:
+        try:
+            return run(["restic", "--no-cache", *arguments], environment=self._environment)
+        except BackupError as error:
+            said = str(error).replace(self._place.setting("RESTIC_REPOSITORY"), "RESTIC_REPOSITORY")
+            hint = "; make it once: backup.py init" if "Is there a repository" in said or "not exist" in said else ""
+            raise CopyError(f"restic {arguments[0]}: {said}{hint}") from None
+
+
+def copy(place: Place, dump: Path, server: Server) -> None:
+    """Store the dump off this device, or say loudly that nothing does. Raises `CopyError`."""
+    if not place.setting("RESTIC_REPOSITORY"):
+        log.warning(
+            "THE BACKUP IS ON THE SAME DISK AS THE DATABASE, and is lost with it: set RESTIC_REPOSITORY and "
+            "RESTIC_PASSWORD in %s (docs/backups.md)",
+            place.env_file,
+        )
+        return
+    Repository(place).copy(dump, server)
+
+
+def resolve(place: Place, wanted: str) -> Path:
+    """The dump that `wanted` names: a file, "latest", or "restic:SNAPSHOT". Raises `BackupError` unless it is whole."""
+    if wanted.startswith("restic:"):
+        if not place.setting("RESTIC_REPOSITORY"):
+            raise BackupError(f"RESTIC_REPOSITORY is not set in {place.env_file}: there is no copy to fetch")
+        path = Repository(place).fetch(wanted.removeprefix("restic:"))
+    elif wanted == "latest":
+        dumps = dumps_in(place.backups)
+        if not dumps:
+            raise BackupError(f"there is no dump in {place.backups}; make one, or restore restic:latest")
+        path = dumps[0].path
+    else:
+        path = Path(wanted).expanduser()
+        if not path.is_file() and path.name == wanted:
+            path = place.backups / wanted
+    check(path)
+    return path

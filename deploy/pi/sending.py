@@ -1,0 +1,133 @@
+"""What a machine gets besides the image: the folder of the release, and on the first deployment its settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import subprocess
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from deploy.pi.image import context_of
+from deploy.pi.layout import DeployError
+from deploy.pi.remote import Machine
+
+PROJECT_FOLDER = Path(__file__).resolve().parents[2]
+# what the machine runs and reads; the rest is in the image
+RELEASED = ("deploy/", "Makefile", ".env.example")
+PROJECT = "autotrader"
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The project as it lies here. `is_dirty` is that it has what no commit has."""
+
+    folder: Path
+    revision: str
+    is_dirty: bool
+    files: tuple[str, ...]
+
+    def release_id(self, now: datetime) -> str:
+        mark = "dirty" if self.is_dirty else ""
+        return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{self.revision[:7]}{mark}"
+
+
+def tree(folder: Path = PROJECT_FOLDER) -> Tree:
+    """What git knows of the folder. Raises `DeployError`."""
+    revision = _git(folder, "rev-parse", "HEAD").strip()
+    changes = _git(folder, "status", "--porcelain")
+    listed = _git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    files = tuple(name for name in sorted(set(listed)) if name and (folder / name).is_file())
+    return Tree(folder, revision, bool(changes.strip()), files)
+
+
+def send_release(
+    machine: Machine, root: str, here: Tree, id: str, overlays: tuple[str, ...], project: str = PROJECT
+) -> None:
+    """Put the release's folder there, whole or not at all. Raises `DeployError`."""
+    files = [name for name in here.files if name.startswith(RELEASED)]
+    told = {
+        "id": id,
+        "image": f"autotrader:{id}",
+        "revision": here.revision,
+        "schema": _schema(here),
+        "project": project,
+        "overlays": overlays,
+        "dirty": here.is_dirty,
+    }
+    place, part = shlex.quote(f"{root}/releases/{id}"), shlex.quote(f"{root}/releases/.{id}.part")
+    folders = " ".join(shlex.quote(f"{root}/{name}") for name in ("releases", "shared", "backups", "state"))
+    script = (
+        f"set -e; mkdir -p {folders}; rm -rf {part}; mkdir {part}; tar -xzf - -C {part}; "
+        f"printf '%s\n' {shlex.quote(json.dumps(told))} > {part}/release.json; sync; mv {part} {place}"
+    )
+    done = subprocess.run(
+        machine.command(["sh", "-c", script]), input=context_of(here.folder, files), capture_output=True, check=False
+    )
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip()[-500:]
+        raise DeployError(f"{machine.to}: the release does not get there: {said}; deploy again, nothing has changed")
+
+
+def send_settings(machine: Machine, root: str, is_there: bool, replace: bool, folder: Path = PROJECT_FOLDER) -> str:
+    """Send .env.pi, or else .env, if the machine has none or `replace` is asked for; what was done, in words.
+
+    Raises `DeployError` where there is none to send.
+    """
+    own = next((path for path in (folder / ".env.pi", folder / ".env") if path.is_file()), None)
+    to = f"{root}/shared/.env"
+    if is_there and not replace:
+        if own is None:
+            return f"{to} stays as it is"
+        there = machine.run(["sha256sum", to]).stdout.split()[0]
+        same = there == hashlib.sha256(own.read_bytes()).hexdigest()
+        return (
+            f"{to} is the same as {own.name}"
+            if same
+            else f"{to} stays; {own.name} here differs (SEND_ENV=1 replaces it)"
+        )
+    if own is None:
+        raise DeployError(
+            f"{to} is missing, and there is neither .env.pi nor .env here to send: `make env` writes one, fill it in"
+        )
+    quoted = shlex.quote(to)
+    kept = f"[ ! -e {quoted} ] || cp -p {quoted} {quoted}.$(date -u +%Y%m%dT%H%M%SZ); "
+    script = f"set -e; umask 077; mkdir -p {shlex.quote(root)}/shared; cat > {quoted}.new; {kept}"
+    script += f"sync; mv {quoted}.new {quoted}"
+    machine.run(["sh", "-c", script], given=own.read_text(encoding="utf-8"))
+    return f"{own.name} is sent to {to}, for its owner alone" + (", the old one kept beside it" if is_there else "")
+
+
+def overlays_of(machine: Machine, root: str, wanted: str | None, here: Tree) -> tuple[str, ...]:
+    """The overlays that are asked for, or that DEPLOY_WITH of the machine's .env names. Raises `DeployError`."""
+    if wanted is None:
+        script = f"sed -n 's/^DEPLOY_WITH=//p' {shlex.quote(root)}/shared/.env | tail -n 1"
+        wanted = machine.run(["sh", "-c", script], check=False).stdout.strip().strip("\"'")
+    names = tuple(wanted.replace(",", " ").split())
+    for name in names:
+        if f"deploy/compose.{name}.yaml" not in here.files:
+            known = [path[15:-5] for path in here.files if path.startswith("deploy/compose.") and path.count(".") == 2]
+            raise DeployError(
+                f"there is no overlay {name!r} (WITH, or DEPLOY_WITH in its .env); known: {', '.join(known)}"
+            )
+    return names
+
+
+def _schema(here: Tree) -> str:
+    """The newest revision among the migrations, by their names."""
+    names = [Path(name).stem for name in here.files if name.startswith("storage/migrations/versions/v")]
+    return max(names, default="v").split("_")[0].removeprefix("v")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise DeployError("git is not installed here; a release is named for its commit") from None
+    if done.returncode:
+        raise DeployError(
+            f"{folder} is no git repository with a commit; a release is named for it: {done.stderr.strip()}"
+        )
+    return done.stdout

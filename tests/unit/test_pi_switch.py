@@ -1,0 +1,300 @@
+"""Deployments that end well, badly, or not at all: whatever happens, one release runs, and nothing is lost."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from pathlib import Path
+
+import pytest
+from switchtwin import APP, BROKEN, NEW, OLD, UNHEALTHY, Machine, PowerCut, TwinStack
+
+from deploy.pi import switch
+from deploy.pi.journal import alone, read_journal
+from deploy.pi.layout import Layout
+
+USER = "the user's own halt"
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """One on which the old release runs, halted by its user."""
+    return machine_at(tmp_path / "machine", monkeypatch)
+
+
+def machine_at(root: Path, monkeypatch: pytest.MonkeyPatch, used: str | None = OLD) -> Machine:
+    root.mkdir()
+    machine = Machine(root)
+    monkeypatch.setattr(switch, "Stack", TwinStack)
+    monkeypatch.setattr(TwinStack, "machine", machine, raising=False)
+    # a disk in memory cannot forget
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    for name in (OLD, NEW, BROKEN, UNHEALTHY):
+        machine.has_release(name)
+    (root / "shared").mkdir()
+    machine.layout.env.write_text("TRADING_MODE=paper\n")
+    if used is not None:
+        machine.halts.append("first")
+        assert machine.switch("deploy", used, "--id", "first") == 0
+        machine.halts.append(USER)
+    return machine
+
+
+def stands(machine: Machine, release: str, revision: str) -> None:
+    """All of one release, its schema, and the user's halt as it was."""
+    assert machine.layout.current_id() == release
+    assert {machine.runs(name) for name in APP} == {f"autotrader:{release}"}
+    assert machine.revision == revision
+    assert machine.halts == [USER]
+    assert machine.orders == 3
+    journal = read_journal(machine.layout)
+    assert journal is not None
+    assert journal.phase == "ended"
+
+
+def test_a_release_is_switched_to_step_by_step(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert machine.switch("deploy", NEW, "--id", "second") == 0
+    stands(machine, NEW, "0003")
+    journal = read_journal(machine.layout)
+    assert journal is not None
+    names = [step.name for step in journal.steps]
+    assert names == ["verify", "drain", "dump", "migrate", "start", "smoke", "switch", "lift"]
+    assert all(step.ended for step in journal.steps)
+    log = machine.layout.log_of("second").read_text()
+    assert "schema 0002 -> 0003" in log
+    assert log.endswith("END 0\n")
+    assert machine.switch("follow", "second") == 0
+    assert "is in use" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("release", [BROKEN, UNHEALTHY])
+def test_a_release_that_does_not_work_gives_way_to_the_one_before(machine: Machine, release: str) -> None:
+    assert machine.switch("deploy", release, "--id", "second") == 1
+    stands(machine, OLD, "0002")
+    journal = read_journal(machine.layout)
+    assert journal is not None
+    assert journal.outcome == "rolled back"
+    assert ("canary" if release == BROKEN else "does not get healthy") in journal.fault
+
+
+def test_a_rollback_goes_the_same_way_backwards(machine: Machine) -> None:
+    assert machine.switch("deploy", NEW) == 0
+    assert machine.switch("rollback", "--id", "back") == 0
+    stands(machine, OLD, "0002")
+    assert "schema 0003 -> 0002" in machine.layout.log_of("back").read_text()
+
+
+def cuts(machine: Machine, *arguments: str) -> int:
+    """How many commands it takes."""
+    machine.switch(*arguments)
+    return machine.calls
+
+
+@pytest.mark.parametrize("release", [NEW, BROKEN, UNHEALTHY])
+def test_a_power_cut_at_any_command_is_recovered_from_also_when_the_recovery_is_cut(
+    release: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = cuts(machine_at(tmp_path / "whole", monkeypatch), "deploy", release)
+    tried = 0
+    for call, after in itertools.product(range(1, commands + 1), (False, True)):
+        # at some of them the recovery is cut too, at each of its commands
+        for second in itertools.count(1) if call % 9 == 5 and after else (10**6,):
+            machine = machine_at(tmp_path / f"{call}-{after}-{second}", monkeypatch)
+            try:
+                machine.switch("deploy", release, "--id", "cut", cut_at=(call, after))
+                # it came after the end: what is removed last is no part of it
+                assert call > commands - 3
+            except PowerCut:
+                pass
+            machine.boot()
+            ended = True
+            try:
+                machine.switch("recover", cut_at=(second, after))
+            except PowerCut:
+                ended = False
+            machine.boot()
+            assert machine.switch("recover") == 0
+            assert machine.switch("up") == 0
+            deployed = machine.layout.current_id() == NEW
+            stands(machine, NEW if deployed else OLD, "0003" if deployed else "0002")
+            assert not deployed or release == NEW
+            tried += 1
+            if ended:
+                break
+    assert tried > commands
+
+
+def test_a_rollback_that_is_cut_ends_with_one_whole_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = machine_at(tmp_path / "whole", monkeypatch)
+    whole.switch("deploy", NEW)
+    commands = cuts(whole, "rollback", OLD)
+    for call, after in itertools.product(range(1, commands + 1), (False, True)):
+        machine = machine_at(tmp_path / f"{call}-{after}", monkeypatch)
+        assert machine.switch("deploy", NEW) == 0
+        try:
+            machine.switch("rollback", OLD, cut_at=(call, after))
+        except PowerCut:
+            machine.boot()
+        assert machine.switch("recover") == 0
+        assert machine.switch("up") == 0
+        back = machine.layout.current_id() == OLD
+        stands(machine, OLD if back else NEW, "0002" if back else "0003")
+
+
+def test_a_first_deployment_that_fails_leaves_the_machine_clean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = machine_at(tmp_path / "machine", monkeypatch, None)
+    machine.orders = 0
+    assert machine.switch("deploy", BROKEN) == 1
+    assert (machine.containers, machine.volumes, machine.layout.current_id()) == ({}, set(), None)
+    assert machine.switch("deploy", NEW) == 0
+    assert machine.layout.current_id() == NEW
+
+
+def test_a_first_deployment_that_is_cut_at_any_command_can_be_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = cuts(machine_at(tmp_path / "whole", monkeypatch, None), "deploy", NEW)
+    for call, after in itertools.product(range(1, commands + 1), (False, True)):
+        machine = machine_at(tmp_path / f"{call}-{after}", monkeypatch, None)
+        machine.orders = 0
+        try:
+            machine.switch("deploy", NEW, cut_at=(call, after))
+        except PowerCut:
+            machine.boot()
+        assert machine.switch("recover") == 0
+        if machine.layout.current_id() is None:
+            assert machine.switch("deploy", NEW) == 0
+        assert {machine.runs(name) for name in APP} == {f"autotrader:{NEW}"}
+        assert machine.halts == []
+
+
+def test_two_deployments_at_once_are_refused(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    with alone(machine.layout):
+        assert machine.switch("deploy", NEW) == switch.BUSY
+        assert machine.switch("launch", "deploy", NEW) == switch.BUSY
+    assert "another deployment is under way" in capsys.readouterr().err
+    assert machine.switch("deploy", NEW) == 0
+
+
+def test_a_setting_that_the_new_release_refuses_changes_nothing(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.bad_settings = "autotrader: setting SWEEP_MINUTES: should be a number (set it in .env or the environment)"
+    before = dict(machine.containers)
+    assert machine.switch("deploy", NEW, "--id", "second") == 1
+    assert machine.containers == before
+    stands(machine, OLD, "0002")
+    log = machine.layout.log_of("second").read_text()
+    assert "SWEEP_MINUTES" in log
+    assert "nothing had been changed" in log
+
+
+def test_processes_that_do_not_stop_keep_the_new_release_from_starting(machine: Machine) -> None:
+    machine.stuck = True
+    machine.switch("deploy", NEW, "--id", "second")
+    assert "did not stop" in machine.layout.log_of("second").read_text()
+    assert {machine.runs(name) for name in APP} == {f"autotrader:{OLD}"}
+    machine.stuck = False
+    assert machine.switch("recover") == 0
+    stands(machine, OLD, "0002")
+
+
+def test_a_dump_is_put_back_only_if_no_order_was_written_since(machine: Machine) -> None:
+    machine.frozen = True
+    assert machine.switch("deploy", BROKEN, "--id", "second") == 1
+    assert (machine.revision, machine.layout.current_id()) == ("0002", OLD)
+    assert "restored from" in machine.layout.log_of("second").read_text()
+
+
+def test_with_orders_written_since_the_dump_everything_stays_stopped_and_says_so(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.frozen = True
+    ask = TwinStack._ask
+
+    def trades(self: TwinStack, words: list[str], release: object) -> str:
+        machine.orders += words[:2] == ["release", "smoke"]
+        return ask(self, words, release)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(TwinStack, "_ask", trades)
+    assert machine.switch("deploy", BROKEN, "--id", "second") == switch.REFUSED
+    log = machine.layout.log_of("second").read_text()
+    assert "there were 3 and are 4" in log
+    assert machine.revision == "0004"
+    assert not any(machine.runs(name) for name in APP)
+    # a person has found the way back, and has it gone on
+    machine.frozen = False
+    assert machine.switch("recover") == 0
+    assert machine.layout.current_id() == OLD
+    assert machine.revision == "0002"
+
+
+def test_what_cannot_be_deployed_is_refused_with_its_cure(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    for release, told in {
+        "20991231T000000Z-fff": f"not in {machine.root}/releases",
+        "../../etc": "is no release",
+        OLD: "in use already",
+    }.items():
+        assert machine.switch("deploy", release) == switch.REFUSED
+        assert told in capsys.readouterr().err
+    machine.images.discard(f"autotrader:{NEW}")
+    assert machine.switch("deploy", NEW, "--id", "second") == 1
+    assert "not on this machine; deploy it again" in machine.layout.log_of("second").read_text()
+    machine.layout.env.unlink()
+    assert machine.switch("deploy", BROKEN, "--id", "third") == 1
+    assert ".env is missing" in machine.layout.log_of("third").read_text()
+    assert {machine.runs(name) for name in APP} == {f"autotrader:{OLD}"}
+
+
+def test_a_machine_where_something_else_of_ours_runs_is_not_deployed_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = machine_at(tmp_path / "machine", monkeypatch, None)
+    machine.containers["beat"] = ("autotrader:local", "running")
+    machine.switch("deploy", NEW, "--id", "first")
+    assert "stop them first" in machine.layout.log_of("first").read_text()
+
+
+def test_three_releases_stay(machine: Machine) -> None:
+    for name in (NEW, OLD, NEW):
+        assert machine.switch("deploy", name) == 0
+    later = "20260109T000000Z-1a7e"
+    machine.has_release(later)
+    machine.images.add(f"autotrader:{later}")
+    TwinStack.machine.images.add(f"autotrader:{later}")
+    from switchtwin import KNOWN
+
+    KNOWN[later] = KNOWN[NEW]
+    try:
+        assert machine.switch("deploy", later) == 0
+    finally:
+        del KNOWN[later]
+    assert machine.layout.ids() == [OLD, NEW, later]
+    assert machine.images == {f"autotrader:{name}" for name in (OLD, NEW, later)}
+
+
+def test_status_shows_what_runs_and_how_the_last_deployment_ended(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.switch("deploy", BROKEN)
+    capsys.readouterr()
+    assert machine.switch("status", "--json") == 1
+    told = json.loads(capsys.readouterr().out)
+    assert OLD in told["release"]["says"]
+    assert "rolled back" in told["last deployment"]["says"]
+    assert "canary" in told["last deployment"]["says"]
+    assert told["api"]["well"] is False
+    assert "h ago" in told["backups"]["says"]
+
+
+def test_a_journal_that_cannot_be_read_is_not_written_over(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Layout(machine.root).state / "deploy.json"
+    path.write_text("{half")
+    assert machine.switch("deploy", NEW) == switch.REFUSED
+    assert "look into it" in capsys.readouterr().err
+    assert path.read_text() == "{half"
