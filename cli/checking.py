@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from settings import get_settings
+from settings.misspelt import misspelt, names_in_env
 
 app = typer.Typer()
 
@@ -17,9 +18,15 @@ app = typer.Typer()
 def settings(
     containers: Annotated[bool, typer.Option("--containers", help="also what processes in containers need")] = False,
 ) -> None:
-    """Check the settings as each process does at its start; exit 1 with a line per fault. Asks no server."""
+    """Check the settings as each process does at its start; exit 1 with a line per fault. Asks no server.
+
+    A name that nobody reads and that nearly is one of ours is told of, too, and is no fault.
+    """
     from api.auth import BadToken, read_tokens
 
+    # first, for it may be why something is missing; a container has all of .env in its environment
+    for line in misspelt({*names_in_env(), *(os.environ if containers else ())}):
+        typer.echo(f"autotrader: warning: {line}", err=True)
     checked = get_settings()
     faults = []
     try:

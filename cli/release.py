@@ -67,7 +67,7 @@ def schema(
 
 @release.command()
 def hold(deployment: Annotated[str, typer.Argument(help="the id of the deployment")]) -> None:
-    """Order nothing until it is lifted, and for two hours at most; a halt of yours stays as it is."""
+    """Order nothing until it is lifted, and for twelve hours at most; a halt of yours stays as it is."""
     from operate.holding import hold_orders
 
     tell(hold_orders(get_settings(), deployment))

@@ -39,23 +39,37 @@ need_env() {
   [ -r "$ENV_FILE" ] || fail "$ENV_FILE cannot be read by $(id -un)"
 }
 
-# the files of the overlays, `together` last: what others change of the six services goes with them
+# The names of the overlays. `sandbox` goes after all whose addresses and keys it takes away, and `together` last: what
+# others change of the six services goes with them.
 overlays() {
   with=${WITH-$(said DEPLOY_WITH)}
-  last=
+  first='' sandbox='' together=''
   for name in $(printf '%s' "$with" | tr ',' ' '); do
     [ -f "deploy/compose.$name.yaml" ] || fail "there is no overlay '$name' (WITH, or DEPLOY_WITH in .env): use$(
       for file in deploy/compose.*.yaml; do file=${file#deploy/compose.}; printf ' %s' "${file%.yaml}"; done)"
-    if [ "$name" = together ]; then last=deploy/compose.together.yaml; else printf 'deploy/compose.%s.yaml\n' "$name"; fi
+    case $name in
+      sandbox) sandbox=sandbox ;;
+      together) together=together ;;
+      *) first="$first $name" ;;
+    esac
   done
-  [ -z "$last" ] || printf '%s\n' "$last"
+  # shellcheck disable=SC2086
+  echo $first $sandbox $together
+}
+
+# the files, a line each
+files() {
+  chosen=$(overlays)
+  for name in '' $chosen; do echo "deploy/compose${name:+.$name}.yaml"; done
 }
 
 compose() {
-  files="deploy/compose.yaml $(overlays)"
+  files=$(files)
+  # what compose.sandbox.yaml keeps from starting, unless the overlay is there that it is for
+  case $files in *compose.monitoring.yaml*) profile='--profile monitoring' ;; *) profile='' ;; esac
   # no name of a file has a blank
   # shellcheck disable=SC2046,SC2086
-  docker compose --env-file "$ENV_FILE" $(printf -- '-f %s ' $files) "$@"
+  docker compose --env-file "$ENV_FILE" $(printf -- '-f %s ' $files) $profile "$@"
 }
 
 write_env() {
@@ -84,7 +98,7 @@ build() {
 # Everything that can be said before anything starts. What the processes get is asked in a container, as they get it.
 check() {
   told=$(compose config --quiet 2>&1) || fail "$told"
-  compose --progress quiet run --rm --no-deps -T migrate settings --containers
+  compose --progress quiet run --rm --no-deps -T --env DEPLOY_WITH="$(overlays)" migrate settings --containers
 }
 
 case ${1:-} in
@@ -106,6 +120,6 @@ case ${1:-} in
   logs) need_docker; need_env; shift; compose logs --follow --tail 100 "$@" ;;
   ps) need_docker; need_env; shift; compose ps --all "$@" ;;
   compose) need_docker; need_env; shift; compose "$@" ;;
-  files) printf 'deploy/compose.yaml\n'; overlays ;;
+  files) files ;;
   *) fail "use deploy/stack.sh env, up, down, logs, ps, files or compose" ;;
 esac

@@ -9,8 +9,9 @@ from functools import partial
 import aiohttp
 
 from doctor import backups, otlp, processes, servers, setup, telegram
-from doctor.findings import PATIENCE, Finding, fault
+from doctor.findings import PATIENCE, Finding, fault, warning
 from settings import SettingsError, load_settings
+from settings.misspelt import misspelt, names_in_env
 from telemetry.redaction import redact, secret_values
 
 _TIMEOUT = aiohttp.ClientTimeout(total=3 * PATIENCE, sock_connect=PATIENCE, sock_read=PATIENCE)
@@ -21,6 +22,8 @@ async def examine(*, alert: bool = False, ports: Sequence[int] = tuple(processes
 
     `alert` also sends one to the error chat. `ports` are where this host's processes serve Prometheus text.
     """
+    for line in misspelt(names_in_env()):
+        yield warning("settings", line)
     try:
         settings = load_settings()
     except SettingsError as error:

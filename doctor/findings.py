@@ -10,7 +10,7 @@ from typing import Literal
 
 import aiohttp
 
-Verdict = Literal["ok", "FAULT", "skipped"]
+Verdict = Literal["ok", "FAULT", "warning", "skipped"]
 
 # how long an address may take to answer, in seconds
 PATIENCE = 5.0
@@ -34,6 +34,11 @@ def ok(name: str, detail: str) -> Finding:
 
 def fault(name: str, detail: str) -> Finding:
     return Finding("FAULT", name, detail)
+
+
+def warning(name: str, detail: str) -> Finding:
+    """What works, and probably not as it is meant to."""
+    return Finding("warning", name, detail)
 
 
 def skipped(name: str, reason: str) -> Finding:

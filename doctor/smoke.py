@@ -25,7 +25,7 @@ async def smoke(settings: Settings, url: str, seconds: float) -> AsyncIterator[F
             for queue in (market, orders_queue(market)):
                 yield await asyncio.to_thread(_canary, market, queue, seconds)
     yield await _ready(f"{url.rstrip('/')}/readyz", seconds)
-    yield await telegram.alert(settings)
+    yield await telegram.alert(settings, seconds)
 
 
 def _canary(market: str, queue: str, seconds: float) -> Finding:
@@ -33,8 +33,11 @@ def _canary(market: str, queue: str, seconds: float) -> Finding:
     from tasks.heartbeat import heartbeat
 
     name, started = f"canary through {queue}", time.monotonic()
-    # not left for a worker that starts in an hour
-    result = heartbeat.apply_async(args=(market,), queue=queue, ignore_result=False, expires=seconds)
+    try:
+        # not left for a worker that starts in an hour
+        result = heartbeat.apply_async(args=(market,), queue=queue, ignore_result=False, expires=seconds)
+    except Exception as error:  # noqa: BLE001 - of Celery, kombu or redis; the text may hold an address
+        return fault(name, f"cannot be published ({type(error).__name__}); is Redis there? See REDIS_URL and its log")
     try:
         result.get(timeout=seconds)
     except NoResult:

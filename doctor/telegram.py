@@ -67,8 +67,9 @@ async def _chat(api: BotApi, setting: str, chat: str) -> Finding:
     )
 
 
-async def alert(settings: Settings) -> Finding:
-    """Record an alert for the error chat, as any process would, and wait until the notifier has delivered it."""
+async def alert(settings: Settings, patience: float = ALERT_SECONDS) -> Finding:
+    """Record an alert for the error chat, as any process would, and wait for so many seconds until the notifier has
+    delivered it."""
     if not settings.telegram_enabled:
         return skipped("test alert", "TELEGRAM_ENABLED=false")
     run = uuid.uuid4().hex[:12]
@@ -83,7 +84,7 @@ async def alert(settings: Settings) -> Finding:
         if recorded is not Recorded.NEW:
             return fault("test alert", "was not recorded, because Redis does not answer; see the line on redis")
         alert_id = str(await client.get(f"{PREFIX}open:doctor-{run}"))
-        while time.monotonic() - started < ALERT_SECONDS:
+        while time.monotonic() - started < patience:
             if sent := str(await client.hget(f"{PREFIX}rec:{alert_id}", "msg") or ""):
                 seconds = time.monotonic() - started
                 return ok("test alert", f"{run} is in the error chat as message {sent}, {seconds:.1f} s later")
@@ -93,5 +94,8 @@ async def alert(settings: Settings) -> Finding:
     finally:
         await client.aclose()
     return fault(
-        "test alert", f"waits in the queue after {ALERT_SECONDS:g} s; is the notifier running? (autotrader notifier)"
+        "test alert",
+        f"waits in the queue after {patience:g} s; is the notifier running? (autotrader notifier) Its log says whether "
+        "Telegram refuses the chat (ERROR_REPORTING_CHAT_ID, or else TELEGRAM_CHAT_ID) or cannot be reached; "
+        "`autotrader telegram test` tries each",
     )

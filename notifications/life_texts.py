@@ -38,7 +38,8 @@ def bot_stopped(words: Words, *, version: str, mode: Mode, markets: Sequence[str
 
 
 def worker_silent(words: Words, market: str, *, last: float, silent: float, at: datetime) -> Message:
-    """The worker of a market gave no sign for `silent` seconds; `last` is the Unix time of the last one, or 0."""
+    """The worker of a market gave no sign for `silent` seconds; `last` is the Unix time of the last one, or 0 where
+    there never was one, of which no seconds are told."""
     process = f"worker {market}"
     return _silent(words, process, last, silent, at, words.life.worker_effect, words.life.worker_cure, market)
 
@@ -49,7 +50,7 @@ def worker_back(words: Words, market: str, *, at: datetime) -> Message:
 
 
 def beat_silent(words: Words, *, last: float, silent: float, at: datetime) -> Message:
-    """The beat has not ticked for `silent` seconds."""
+    """The beat has not ticked for `silent` seconds; `last` as with a worker."""
     return _silent(words, "beat", last, silent, at, words.life.beat_effect, words.life.beat_cure, "")
 
 
@@ -120,7 +121,8 @@ def _silent(
     life = words.life
     text = titled(f"🔴 CRITICAL: {life.silent.format(process=process)}", at)
     text.line(life.last_sign, shown_time(datetime.fromtimestamp(last, UTC)) if last else life.never)
-    text.line(life.silent_for, life.seconds.format(n=f"{silent:,.0f}"))
+    if last:
+        text.line(life.silent_for, life.seconds.format(n=f"{silent:,.0f}"))
     text.add("\n").add(effect).add("\n").add(cure.format(market=market))
     return text.message(Priority.CRITICAL, Chat.ERROR)
 

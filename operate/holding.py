@@ -10,8 +10,9 @@ from settings import Settings
 from storage import holding
 from trading.state import State, TradingState
 
-# a deployment takes minutes; one that dies for good must not keep stop-losses from working for ever
-LONGEST = timedelta(hours=2)
+# A deployment takes minutes; one that dies for good must not keep stop-losses from working for ever. Nobody is in a
+# hurry: while its processes are stopped there is none whose stop-losses it could keep back.
+LONGEST = timedelta(hours=12)
 REASONS = {
     "ko": "배포 중입니다({deployment}). 끝나면 저절로 풀립니다",
     "en": "a release is being deployed ({deployment}); it ends by itself",

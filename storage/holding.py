@@ -36,11 +36,12 @@ async def hold(engine: AsyncEngine, reason: str, *, by: str, now: datetime, unti
 async def lift(engine: AsyncEngine, reason: str, *, by: str, now: datetime) -> TradingState | None:
     """End the hold of `by`, and put what was in force before it back as it was; what is in force of all markets then.
 
-    None if `by` holds nothing: a row that somebody wrote over it is their will, and stays.
+    Also long after the hold has ended by its time. None if `by` holds nothing: a row that somebody wrote over it is
+    their will, and stays.
     """
     async with engine.begin() as connection:
         rows = await _newest_rows(connection)
-        if not rows or rows[0].set_by != by or not _lasts(rows[0], now):
+        if not rows or rows[0].set_by != by or rows[0].state != State.HALTED.value:
             return None
         before = next((row for row in rows if not row.set_by.startswith(HOLDER)), None)
         if before is not None and before.state != State.ACTIVE.value and _lasts(before, now):

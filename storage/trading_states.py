@@ -1,14 +1,19 @@
-"""Trading states: append-only rows, of which the newest of each scope holds."""
+"""Trading states: append-only rows, of which the newest of each scope holds.
+
+The hold of a deployment (`storage.holding`) is the exception: once it has ended, what lies beneath it is in force
+again, whether anybody came to lift it or not.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Row, select, text
+from sqlalchemy import ColumnElement, Row, func, select, text
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from storage.holding import HOLDER
 from storage.tables import trading_states
 from trading.state import State, TradingState, tightens
 
@@ -34,12 +39,18 @@ async def tighten(
     """Put a scope into a state unless its own is as strict for as long already; that one, or None if it was written.
     The row is of the database's own time, unless `at` is given.
 
+    A deployment's hold makes no scope strict: it ends by itself, so the row goes beneath it.
+
     One transaction: of two who tighten the same scope at once, the second sees what the first wrote.
     """
     async with engine.begin() as connection:
-        states = [row.state for row in await _written(connection, now, alone=True)]
+        every = await _written(connection, now, alone=True)
+        states = [row.state for row in await _written(connection, now, holds=False)]
         if tightens(state, states, now):
             await _insert(connection, state, by, at)
+            for row in every:
+                if row.by.startswith(HOLDER) and (row.state.market, row.state.symbol) == (state.market, state.symbol):
+                    await _insert(connection, row.state, row.by)
             return None
     [own] = [one for one in states if (one.market, one.symbol) == (state.market, state.symbol)]
     return own
@@ -110,14 +121,18 @@ async def written(engine: AsyncEngine, now: datetime) -> list[Written]:
         return await _written(connection, now)
 
 
-async def _written(connection: AsyncConnection, now: datetime, *, alone: bool = False) -> list[Written]:
-    """The same over a connection; `alone` keeps everybody else from writing until its transaction ends."""
+async def _written(
+    connection: AsyncConnection, now: datetime, *, alone: bool = False, holds: bool = True
+) -> list[Written]:
+    """The same over a connection; `alone` keeps everybody else from writing until its transaction ends, without
+    `holds` those of deployments are left out."""
     if alone:
         # conflicts with the lock of any insert, and with itself; whoever reads does not wait
         await connection.execute(text("LOCK TABLE trading_states IN SHARE ROW EXCLUSIVE MODE"))
     table = trading_states
     newest = (
         select(table)
+        .where(_counts(now) if holds else ~table.c.set_by.startswith(HOLDER))
         .ext(distinct_on(table.c.market, table.c.symbol))
         .order_by(table.c.market, table.c.symbol, table.c.seq.desc())
         .subquery()
@@ -125,6 +140,14 @@ async def _written(connection: AsyncConnection, now: datetime, *, alone: bool = 
     statement = select(newest).where(newest.c.state != State.ACTIVE.value).order_by(newest.c.seq)
     rows = (await connection.execute(statement)).all()
     return [_read(row) for row in rows if row.until is None or now < row.until]
+
+
+def _counts(now: datetime) -> ColumnElement[bool]:
+    """Whether a row is any but a hold that has ended: by its time, or by a later row of a deployment."""
+    table, others = trading_states, trading_states.alias()
+    last = select(func.max(others.c.seq)).where(others.c.set_by.startswith(HOLDER)).scalar_subquery()
+    lasts = table.c.until.is_(None) | (table.c.until > now)
+    return ~table.c.set_by.startswith(HOLDER) | ((table.c.seq == last) & lasts)
 
 
 def _same(one: TradingState, other: TradingState) -> bool:

@@ -40,6 +40,8 @@ def make(place: Place, server: Server, label: str, project: str) -> Path:
         finish(path)
         note(server, "local", path, at)
         for old in expired(dumps_in(folder), place.releases()):
+            if _is_in_use(old.path):
+                continue
             # the dump first: what is left of one that is cut off here is swept away by the next
             for file in old.files():
                 file.unlink(missing_ok=True)
@@ -72,6 +74,23 @@ def alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+@contextmanager
+def in_use(dump: Path) -> Iterator[None]:
+    """Keep a dump from being removed as one that is no longer needed, while it is read."""
+    with dump.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+
+
+def _is_in_use(dump: Path) -> bool:
+    with dump.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def revision_of(server: Server, database: str = "") -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from deploy.backup.dumps import DAILY, MONTHLY, WEEKLY, belong, check, dumps_in, read_name
 from deploy.backup.errors import BackupError, CopyError
-from deploy.backup.making import alone, note
+from deploy.backup.making import alone, in_use, note
 from deploy.backup.place import Place, stamp
 from deploy.backup.running import run
 from deploy.backup.server import Server
@@ -19,7 +19,7 @@ from deploy.backup.server import Server
 log = logging.getLogger(__name__)
 
 TAG = "autotrader"
-CHECKED = ".restic-checked"
+CHECKED, COPYING = ".restic-checked", ".restic"
 CHECK_SECONDS = 7 * 86_400.0
 # what repositories of restic's kinds are opened with: https://restic.readthedocs.io/en/stable/040_backup.html
 NEEDED = re.compile(r"(RESTIC|AWS|B2|AZURE|GOOGLE|ST|OS|RCLONE)_[A-Z0-9_]+")
@@ -47,7 +47,9 @@ class Repository:
         found = read_name(dump)
         files = [*(found.files() if found else (dump,)), self._place.env_file]
         there = [str(path) for path in files if path.exists()]
-        with alone(self._place.backups):
+        # Not with the lock of the folder, which a deployment needs while everything stands still: a dump never changes.
+        # Of two who copy, one waits, for restic looks after a repository alone.
+        with in_use(dump), alone(self._place.backups / COPYING):
             self._restic("backup", "--quiet", "--tag", TAG, "--host", TAG, *there)
             if found:
                 note(server, "away", dump, found.at)

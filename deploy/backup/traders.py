@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from deploy.backup.containers import find_container, inspect, variables
@@ -33,13 +33,13 @@ def stopped(server: Server, project: str) -> Iterator[None]:
         yield
         return
     found = [(name, id) for name in SERVICES if (id := find_container(project, name)) and _runs(id)]
-    if found:
-        log.info("stopping %s", ", ".join(name for name, _ in found))
-        # each has the time that its own container was given: what is under way is ended well, not killed
-        run(["docker", "stop", *(id for _, id in reversed(found))])
     try:
+        if found:
+            log.info("stopping %s", ", ".join(name for name, _ in found))
+            _stop([id for _, id in reversed(found)])
         yield
     finally:
+        # also where only some of them have stopped, or the stopping was cut off
         if found:
             log.info("starting %s again", ", ".join(name for name, _ in found))
             run(["docker", "start", *(id for _, id in found)])
@@ -54,6 +54,18 @@ def migrate(place: Place, server: Server, project: str, database: str) -> None:
         parts = place.setting("DATABASE_URL").partition("?")
         url = f"{parts[0].rpartition('/')[0]}/{database}{parts[1]}{parts[2]}"
         _migrated([program, "migrate"], {"DATABASE_URL": url})
+
+
+def _stop(containers: list[str]) -> None:
+    # each has the time that its own container was given: what is under way is ended well, not killed
+    words = ["docker", "stop", *containers]
+    try:
+        run(words)
+    except BaseException:
+        # Docker goes on with a stop that was cut off here, and would end what is started again before that
+        with suppress(BackupError):
+            run(words)
+        raise
 
 
 def _runs(container: str) -> bool:

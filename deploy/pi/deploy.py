@@ -26,7 +26,7 @@ from deploy.pi.image import build, context_of, send, where_to_build
 from deploy.pi.layout import DEFAULT_ROOT, DeployError
 from deploy.pi.preflight import PLATFORMS, faults, notes, probe
 from deploy.pi.remote import SSH_FAILED, Machine, Unreachable
-from deploy.pi.sending import PROJECT, Tree, overlays_of, send_release, send_settings, tree
+from deploy.pi.sending import PROJECT, Tree, overlays_of, send_release, send_settings, settings_back, tree
 
 FAILED = 1
 # a machine that was lost is looked for again so long; it goes on by itself
@@ -59,12 +59,17 @@ def _deploy(machine: Machine, asked: argparse.Namespace) -> int:
     say(f"release {id} to {machine.to}")
     found = _preflight(machine, asked.root, asked.project)
     with step("settings") as told:
-        told.append(send_settings(machine, asked.root, found["env"], asked.send_env))
+        told.append(send_settings(machine, asked.root, id, found["env"], asked.send_env))
+    try:
         overlays = overlays_of(machine, asked.root, asked.overlays, here)
-        told.append(f"overlays: {' '.join(overlays) or 'none'}")
-    _build_and_send(machine, asked, here, id, PLATFORMS[found["machine"]])
-    with step("release"):
-        send_release(machine, asked.root, here, id, overlays, asked.project)
+        say(f"  overlays: {' '.join(overlays) or 'none'}")
+        _build_and_send(machine, asked, here, id, PLATFORMS[found["machine"]])
+        with step("release"):
+            send_release(machine, asked.root, here, id, overlays, asked.project)
+    except (DeployError, KeyboardInterrupt):
+        # from its launch on the machine does that itself
+        settings_back(machine, asked.root, id)
+        raise
     return _launch(machine, asked, f"{asked.root}/releases/{id}/deploy/pi/switch.py", "deploy", id)
 
 
@@ -104,6 +109,9 @@ def _launch(machine: Machine, asked: argparse.Namespace, program: str, kind: str
         words += [f"--{name}", str(getattr(asked, name))] if getattr(asked, name) else []
     done = machine.run(words, check=False)
     if done.returncode:
+        # where the connection was lost, it may have begun
+        if done.returncode != SSH_FAILED and kind == "deploy":
+            settings_back(machine, asked.root, release)
         raise DeployError(f"{machine.to}: {done.stderr.strip().removeprefix('autotrader: ')}")
     return _follow(machine, program, asked.root, done.stdout.strip().rpartition("\n")[2])
 

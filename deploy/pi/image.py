@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import io
 import json
 import os
@@ -19,6 +20,7 @@ from deploy.pi.remote import Machine
 
 BLOCK = 1 << 20
 PROGRESS_EVERY = 20 * BLOCK
+DOCKERFILE = "deploy/Dockerfile"
 
 Say = Callable[[str], None]
 
@@ -41,7 +43,7 @@ def build(
     given = [part for name, value in args.items() for part in ("--build-arg", f"{name}={value}")]
     # proxies, mirrors, the network of the build
     given += shlex.split(os.environ.get("BUILD_ARGS", ""))
-    words = ["docker", "build", "-q", "-t", image, "-f", "deploy/Dockerfile", *given, "-"]
+    words = ["docker", "build", "-q", "-t", image, "-f", DOCKERFILE, *given, "-"]
     if where == "here" and platform != own:
         words = ["docker", "buildx", "build", "--load", "--platform", platform, *words[2:]]
     done = subprocess.run(
@@ -92,6 +94,44 @@ def strip(saved: Path, less: Path, known: list[tuple[str, ...]]) -> tuple[int, i
 
 
 def context_of(folder: Path, files: list[str]) -> bytes:
+    """A tar of those files of a project that its .dockerignore lets into the image, and of the Dockerfile.
+
+    Docker itself applies .dockerignore to folders, not to a tar. Raises `DeployError` where it cannot be read.
+    """
+    let_in, kept_out = _dockerignore(folder)
+    built = [
+        name
+        for name in files
+        if name == DOCKERFILE
+        or (
+            any(name == one or name.startswith(f"{one}/") for one in let_in)
+            and not any(fnmatch.fnmatchcase(part, one) for part in name.split("/") for one in kept_out)
+        )
+    ]
+    return packed(folder, built)
+
+
+def _dockerignore(folder: Path) -> tuple[list[str], list[str]]:
+    """The files and folders that are let in, and the patterns of names that are kept out wherever they are."""
+    path, let_in, kept_out = folder / ".dockerignore", list[str](), list[str]()
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except OSError as error:
+        raise DeployError(f"{path} cannot be read ({error.strerror}); it lists what the image is made of") from None
+    rules = [line for line in lines if line and not line.startswith("#")]
+    if rules[:1] != ["*"]:
+        raise DeployError(f"{path} does not begin with *, which keeps out what no later line lets in; put it there")
+    for rule in rules[1:]:
+        if rule.startswith("!") and not set(rule) & set("*?["):
+            let_in.append(rule[1:].strip("/"))
+        elif rule.startswith("**/") and "/" not in rule[3:]:
+            kept_out.append(rule[3:])
+        else:
+            raise DeployError(f"{path}: {rule!r} is neither !PATH nor **/PATTERN of a name; write it as one of them")
+    return let_in, kept_out
+
+
+def packed(folder: Path, files: list[str]) -> bytes:
     """A tar of files of a folder."""
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w:gz", compresslevel=3) as tar:

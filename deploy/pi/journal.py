@@ -44,8 +44,10 @@ class Facts:
 
     # the schema's revision, None where there was no database
     revision: str | None = None
-    # the volumes of the project, so that a first deployment that fails leaves no others
-    volumes: list[str] = field(default_factory=list)
+    # the volumes of the project and whether it had containers, so that a first deployment that fails leaves no
+    # others; None while nobody has looked, and then nothing is removed
+    volumes: list[str] | None = None
+    containers: bool | None = None
     # what the versions know, by release
     known: dict[str, list[str]] = field(default_factory=dict)
     # the dump of before, and how many orders were in the journal then
@@ -73,6 +75,12 @@ class Journal:
     steps: list[Step] = field(default_factory=list)
     facts: Facts = field(default_factory=Facts)
 
+    @property
+    def headline(self) -> str:
+        """The fault in a line: of a command, also the line that it said."""
+        lines = [line.strip() for line in self.fault.splitlines()]
+        return " ".join(lines) if len(lines) == 2 else "".join(lines[:1])
+
     def save(self) -> None:
         """Put it on the disk."""
         said = asdict(self)
@@ -97,9 +105,9 @@ class Journal:
         self.say(f"{title}: {step.says or 'done'} ({time.monotonic() - started:.1f} s)")
 
     def end(self, outcome: Outcome) -> None:
-        """Close it, and write it into the history."""
+        """Write it into the history, and close it: in this order, for whoever is cut off between the two ends it again,
+        and a line that is there twice does no harm."""
         self.phase, self.outcome = "ended", outcome
-        self.save()
         line = {
             "at": _now(),
             "id": self.id,
@@ -110,6 +118,7 @@ class Journal:
             "fault": self.fault,
         }
         append_line(self.layout.history, json.dumps(line))
+        self.save()
 
 
 def read_journal(layout: Layout) -> Journal | None:

@@ -28,7 +28,10 @@ def launch(layout: Layout, id: str, command: Sequence[str]) -> None:
         rights = [] if os.geteuid() == 0 else ["sudo", "-n"]
         owner = ["--uid", str(os.getuid()), "--gid", str(os.getgid())]
         home = ["--setenv", f"HOME={Path.home()}", "--setenv", f"PATH={os.environ.get('PATH', os.defpath)}"]
-        unit = ["systemd-run", "--quiet", "--collect", "--unit", f"autotrader-{id}", *owner, *home]
+        # should it be killed, somebody goes on with it at once; where it came to its end there is nothing to do
+        after = f"ExecStopPost={command[0]} {command[1]} recover --root {layout.root}"
+        ends = ["--property", after, "--property", "TimeoutStopSec=30min"]
+        unit = ["systemd-run", "--quiet", "--collect", "--unit", f"autotrader-{id}", *ends, *owner, *home]
         if subprocess.run([*rights, *unit, "--", *command], capture_output=True, check=False).returncode == 0:
             return
     with open(layout.log_of(id), "ab") as log:
@@ -52,8 +55,11 @@ def follow(layout: Layout, id: str, line: int) -> int:
         sys.stdout.flush()
         if fresh or _somebody_acts(layout):
             idle_since = time.monotonic()
-        elif time.monotonic() - idle_since > STARTS_SECONDS:
-            sys.stdout.write("nobody goes on with it: it was cut off. `switch.py recover` brings it to its end\n")
+        elif time.monotonic() - idle_since > STARTS_SECONDS and not _boots():
+            sys.stdout.write(
+                "nobody goes on with it: it was cut off. After a boot autotrader-stack.service brings it to its end, "
+                "`make status-pi` shows how; without that unit: `switch.py recover`\n"
+            )
             return STOPPED
         time.sleep(_LOOK_SECONDS)
 
@@ -64,3 +70,11 @@ def _somebody_acts(layout: Layout) -> bool:
             return False
     except Busy:
         return True
+
+
+def _boots() -> bool:
+    """Whether the machine is still starting: who goes on with a deployment waits for the clock then."""
+    if not shutil.which("systemctl"):
+        return False
+    said = subprocess.run(["systemctl", "is-system-running"], capture_output=True, text=True, check=False).stdout
+    return said.strip() in ("initializing", "starting")

@@ -64,6 +64,10 @@ class Layout:
     def env(self) -> Path:
         return self.root / "shared" / ".env"
 
+    def env_before(self, release: str) -> Path:
+        """The settings that were replaced for a release; there only until that has worked, or has not."""
+        return self.env.with_name(f".env.before-{release}")
+
     @property
     def state(self) -> Path:
         return self.root / "state"

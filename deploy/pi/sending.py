@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shlex
 import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deploy.pi.image import context_of
+from deploy.pi.env_file import faults
+from deploy.pi.image import packed
 from deploy.pi.layout import DeployError
 from deploy.pi.remote import Machine
 
@@ -18,6 +20,8 @@ PROJECT_FOLDER = Path(__file__).resolve().parents[2]
 # what the machine runs and reads; the rest is in the image
 RELEASED = ("deploy/", "Makefile", ".env.example")
 PROJECT = "autotrader"
+# what is on paper comes neither into the database of the real one nor among its containers
+REHEARSAL, REHEARSAL_PROJECT = "sandbox", "autotrader-sandbox"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +39,23 @@ class Tree:
 
 
 def tree(folder: Path = PROJECT_FOLDER) -> Tree:
-    """What git knows of the folder. Raises `DeployError`."""
+    """What git knows of the folder, but for settings: whoever forgot to have git ignore them has not asked to send
+    them. Raises `DeployError`."""
     revision = _git(folder, "rev-parse", "HEAD").strip()
     changes = _git(folder, "status", "--porcelain")
     listed = _git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
-    files = tuple(name for name in sorted(set(listed)) if name and (folder / name).is_file())
+    files = tuple(name for name in sorted(set(listed)) if name and not _secret(name) and (folder / name).is_file())
     return Tree(folder, revision, bool(changes.strip()), files)
+
+
+def _secret(name: str) -> bool:
+    last = name.rpartition("/")[2]
+    return last.startswith(".env") and last != ".env.example"
+
+
+def project_of(overlays: tuple[str, ...], wanted: str = PROJECT) -> str:
+    """The compose project of a release: a rehearsal is one of its own, unless another than the real one is wanted."""
+    return REHEARSAL_PROJECT if REHEARSAL in overlays and wanted == PROJECT else wanted
 
 
 def send_release(
@@ -53,7 +68,7 @@ def send_release(
         "image": f"autotrader:{id}",
         "revision": here.revision,
         "schema": _schema(here),
-        "project": project,
+        "project": project_of(overlays, project),
         "overlays": overlays,
         "dirty": here.is_dirty,
     }
@@ -64,15 +79,19 @@ def send_release(
         f"printf '%s\n' {shlex.quote(json.dumps(told))} > {part}/release.json; sync; mv {part} {place}"
     )
     done = subprocess.run(
-        machine.command(["sh", "-c", script]), input=context_of(here.folder, files), capture_output=True, check=False
+        machine.command(["sh", "-c", script]), input=packed(here.folder, files), capture_output=True, check=False
     )
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip()[-500:]
         raise DeployError(f"{machine.to}: the release does not get there: {said}; deploy again, nothing has changed")
 
 
-def send_settings(machine: Machine, root: str, is_there: bool, replace: bool, folder: Path = PROJECT_FOLDER) -> str:
+def send_settings(
+    machine: Machine, root: str, id: str, is_there: bool, replace: bool, folder: Path = PROJECT_FOLDER
+) -> str:
     """Send .env.pi, or else .env, if the machine has none or `replace` is asked for; what was done, in words.
+
+    The old one waits as `.env.before-<id>` for the case that release `id` does not work.
 
     Raises `DeployError` where there is none to send.
     """
@@ -92,16 +111,31 @@ def send_settings(machine: Machine, root: str, is_there: bool, replace: bool, fo
         raise DeployError(
             f"{to} is missing, and there is neither .env.pi nor .env here to send: `make env` writes one, fill it in"
         )
+    text = own.read_text(encoding="utf-8")
+    if wrong := list(faults(text)):
+        raise DeployError(f"{own} is not sent, for it cannot be read: {'; '.join(wrong)}")
     quoted = shlex.quote(to)
-    kept = f"[ ! -e {quoted} ] || cp -p {quoted} {quoted}.$(date -u +%Y%m%dT%H%M%SZ); "
+    kept = f"[ ! -e {quoted} ] || cp -p {quoted} {shlex.quote(_before(root, id))}; "
     script = f"set -e; umask 077; mkdir -p {shlex.quote(root)}/shared; cat > {quoted}.new; {kept}"
     script += f"sync; mv {quoted}.new {quoted}"
-    machine.run(["sh", "-c", script], given=own.read_text(encoding="utf-8"))
+    machine.run(["sh", "-c", script], given=text)
     return f"{own.name} is sent to {to}, for its owner alone" + (", the old one kept beside it" if is_there else "")
 
 
+def settings_back(machine: Machine, root: str, id: str) -> None:
+    """Put the settings of before back, for a release that never came to be switched to."""
+    before, to = shlex.quote(_before(root, id)), shlex.quote(f"{root}/shared/.env")
+    machine.run(["sh", "-c", f"[ ! -e {before} ] || mv {before} {to}"], check=False)
+
+
+def _before(root: str, id: str) -> str:
+    return f"{root}/shared/.env.before-{id}"
+
+
 def overlays_of(machine: Machine, root: str, wanted: str | None, here: Tree) -> tuple[str, ...]:
-    """The overlays that are asked for, or that DEPLOY_WITH of the machine's .env names. Raises `DeployError`."""
+    """The overlays that are asked for, or that DEPLOY_WITH of the machine's .env names, in the order in which compose
+    has to read them. Raises `DeployError`, also where a rehearsal would take the place of the real one or the other way
+    round."""
     if wanted is None:
         script = f"sed -n 's/^DEPLOY_WITH=//p' {shlex.quote(root)}/shared/.env | tail -n 1"
         wanted = machine.run(["sh", "-c", script], check=False).stdout.strip().strip("\"'")
@@ -112,7 +146,33 @@ def overlays_of(machine: Machine, root: str, wanted: str | None, here: Tree) -> 
             raise DeployError(
                 f"there is no overlay {name!r} (WITH, or DEPLOY_WITH in its .env); known: {', '.join(known)}"
             )
-    return names
+    _check_kind(machine, root, REHEARSAL in names)
+    return _in_order(names, here.folder)
+
+
+def _in_order(names: tuple[str, ...], folder: Path) -> tuple[str, ...]:
+    """As deploy/stack.sh orders them: the one place that knows who goes after whom."""
+    words = ["sh", str(folder / "deploy" / "stack.sh"), "files"]
+    environment = {**os.environ, "WITH": " ".join(names)}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise DeployError(done.stderr.strip().removeprefix("autotrader: "))
+    files = (Path(line).name.split(".") for line in done.stdout.splitlines())
+    return tuple(parts[1] for parts in files if len(parts) == 3)
+
+
+def _check_kind(machine: Machine, root: str, rehearses: bool) -> None:
+    """Raise `DeployError` if the release in use there is a rehearsal and this one none, or the other way round."""
+    said = machine.run(["cat", f"{root}/current/release.json"], check=False)
+    if said.returncode:
+        return
+    rehearsed = REHEARSAL in json.loads(said.stdout)["overlays"]
+    if rehearsed != rehearses:
+        raise DeployError(
+            f"the release in use in {root} is {'a rehearsal' if rehearsed else 'the real one'}, and this one "
+            f"{'a rehearsal' if rehearses else 'the real one'} (the overlay {REHEARSAL} in WITH or DEPLOY_WITH): each "
+            f"needs a folder of its own; for example PI_ROOT={root}-{'real' if rehearsed else 'rehearsal'}"
+        )
 
 
 def _schema(here: Tree) -> str:

@@ -25,6 +25,8 @@ STAGES = {"beat": 0, "notifier": 2, "sandbox": 3}
 # set by compose, or where docker keeps what it needs; nothing else of this environment changes what a release is
 PASSED_ON = ("PATH", "HOME", "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "LANG", "XDG_RUNTIME_DIR")
 _PR_SET_PDEATHSIG = 1
+_IS_THERE = "\"SELECT to_regclass('orders') IS NOT NULL\""
+_ORDERS = '"SELECT count(*) FROM orders"'
 
 
 class CommandFailed(DeployError):
@@ -74,6 +76,11 @@ class Stack:
         orphans = [] if services else ["--remove-orphans"]
         self.compose(release, "up", "-d", "--wait", "--wait-timeout", str(self._wait_seconds), *orphans, *services)
 
+    def start(self, release: Release, *services: str) -> None:
+        """Start what does not run, and leave what runs as it is, whatever has changed. Raises `CommandFailed`."""
+        waits = ("--wait", "--wait-timeout", str(self._wait_seconds))
+        self.compose(release, "up", "-d", "--no-recreate", *waits, *services)
+
     def start_anyhow(self, release: Release) -> None:
         """Start it without waiting for health. Raises `CommandFailed`."""
         self.compose(release, "up", "-d", "--remove-orphans")
@@ -93,10 +100,12 @@ class Stack:
         self.backup(release, "restore", dump)
 
     def orders(self, release: Release) -> int | None:
-        """How many orders the journal has; None where that cannot be told."""
-        query = 'psql -U "$POSTGRES_USER" -d "$POSTGRES_DB" -Atc "SELECT count(*) FROM orders"'
+        """How many orders the journal has, 0 where it has no table yet; None where that cannot be told."""
+        psql = 'psql -U "$POSTGRES_USER" -d "$POSTGRES_DB" -Atc'
         try:
-            return int(self.compose(release, "exec", "-T", "postgres", "sh", "-c", query))
+            if self.compose(release, "exec", "-T", "postgres", "sh", "-c", f"{psql} {_IS_THERE}").strip() == "f":
+                return 0
+            return int(self.compose(release, "exec", "-T", "postgres", "sh", "-c", f"{psql} {_ORDERS}"))
         except (CommandFailed, ValueError):
             return None
 
@@ -166,6 +175,8 @@ class Stack:
     def compose(self, release: Release, *arguments: str, check: bool = True) -> str:
         """What `docker compose` prints for a release. Raises `CommandFailed`."""
         files = [part for path in release.files for part in ("-f", str(path))]
+        # as deploy/stack.sh: what compose.sandbox.yaml keeps from starting, unless the overlay is there that it is for
+        files += ["--profile", "monitoring"] if "monitoring" in release.overlays else []
         given = ["docker", "compose", "--env-file", str(self._layout.env), "-p", release.project, *files, *arguments]
         return self.run(given, release, extra=self.environment(release), check=check).stdout
 
@@ -201,6 +212,8 @@ class Stack:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
+                # a log may have anything in it
+                errors="replace",
                 timeout=PATIENCE_SECONDS + self._wait_seconds,
                 pass_fds=() if self._lock is None else (self._lock,),
                 preexec_fn=_end_with_parent,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.pi.journal import Journal, read_journal
-from deploy.pi.layout import DeployError, Layout
+from deploy.pi.layout import DeployError, Layout, Release
 from deploy.pi.stack import Stack
 
 DUMP_OLD_SECONDS = 26 * 3600
@@ -85,7 +85,7 @@ def _told(journal: Journal) -> str:
     if journal.phase != "ended":
         step = journal.steps[-1].name if journal.steps else "its start"
         return f"{journal.id} to {journal.target}: under way or cut off at {step!r}, since {journal.began}"
-    fault = f": {journal.fault.splitlines()[0]}" if journal.fault else ""
+    fault = f": {journal.headline}" if journal.fault else ""
     return f"{journal.id} to {journal.target}, {journal.began}: {journal.outcome}{fault}"
 
 
@@ -94,6 +94,7 @@ def _containers(layout: Layout, stack: Stack, used: str | None) -> list[tuple[st
         return []
     try:
         listed = stack.compose(layout.release(used), "ps", "--all", "--format", "json")
+        short = _that_end(stack, layout.release(used))
     except DeployError as error:
         return [("containers", str(error).replace("\n", " "), False)]
     rows = []
@@ -101,16 +102,23 @@ def _containers(layout: Layout, stack: Stack, used: str | None) -> list[tuple[st
         one = json.loads(line) if line.startswith("{") else None
         if one is None:
             continue
-        ended_well = one["State"] == "exited" and one["ExitCode"] == 0 and one["Service"] == "migrate"
+        ended_well = one["State"] == "exited" and one["ExitCode"] == 0 and one["Service"] in short
         good = ended_well or (one["State"] == "running" and one.get("Health", "") in ("", "healthy"))
         rows.append((one["Service"], str(one.get("Status") or one["State"]), good))
     return sorted(rows) or [("containers", "none; `switch.py up` starts them", False)]
 
 
+def _that_end(stack: Stack, release: Release) -> set[str]:
+    """The services that are done once they have ended well: those that are not started again then."""
+    said = json.loads(stack.compose(release, "config", "--format", "json") or "{}")
+    rules = {name: str(one.get("restart", "no")) for name, one in said.get("services", {}).items()}
+    return {name for name, rule in rules.items() if rule.startswith(("no", "on-failure"))}
+
+
 def _dumps(layout: Layout) -> tuple[str, str, bool]:
     ages = [path.stat().st_mtime for path in layout.backups.rglob("*.dump")] if layout.backups.is_dir() else []
     if not ages:
-        return "backups", "none; `make backup` makes one, autotrader-backup.timer every day", False
+        return "backups", "none; `make backup` makes one, autotrader-backup.timer every six hours", False
     age = time.time() - max(ages)
     last = datetime.fromtimestamp(max(ages), UTC)
     return "backups", f"{len(ages)}, the last {age / 3600:.1f} h ago ({last:%Y-%m-%dT%H:%MZ})", age < DUMP_OLD_SECONDS

@@ -6,11 +6,13 @@ there is asked of docker and the database, never remembered.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.pi.env_file import faults
 from deploy.pi.journal import Journal
-from deploy.pi.layout import DeployError, Release
+from deploy.pi.layout import DeployError, Release, sync_folder
 from deploy.pi.schema import check_way, knowledge, reach, revision
 from deploy.pi.stack import SMOKE_SECONDS, CommandFailed, Stack
 
@@ -45,6 +47,9 @@ class Deployment:
         """What is left once the new release is in use: to let it trade. Raises `DeployError`."""
         with self.journal.step("lift", "Letting it trade as before") as step:
             step.says = self.stack.ask(self.target, "release", "lift", self.journal.id).strip()
+        before = self.journal.layout.env_before(self.target.id)
+        if before.is_file():
+            os.replace(before, before.with_name(".env.before"))
         self.journal.end("deployed")
 
     def back(self, fault: str) -> None:
@@ -54,7 +59,9 @@ class Deployment:
             journal.phase, journal.fault = "back", journal.fault or fault
             journal.save()
             journal.say(f"FAILED: {journal.fault}")
+        self._settings_back()
         if not self._changed():
+            self._tidy()
             journal.say("nothing had been changed; what ran before still runs")
             journal.end("failed")
         elif self.previous is None:
@@ -70,21 +77,23 @@ class Deployment:
         journal, stack, target = self.journal, self.stack, self.target
         with journal.step("verify", "Checking the release against this machine") as step:
             facts = journal.facts
+            # before anything of docker's is begun, for compose makes volumes where it only asks
+            facts.volumes, facts.containers = stack.volumes(target.project), bool(stack.containers(target.project))
+            journal.save()
             self._check_env()
             if not stack.has_image(target):
                 raise DeployError(f"image {target.image} is not on this machine; deploy it again, which sends it")
             stack.check_files(target)
             stack.fetch_images(target)
             knows = {target.id: knowledge(stack, target)}
-            facts.volumes = stack.volumes(target.project)
             if self.previous is not None:
                 knows[self.previous.id] = knowledge(stack, self.previous)
-                stack.up(self.previous, *STORES)
+                stack.start(self.previous, *STORES)
                 facts.revision = revision(stack, self.previous)
             else:
                 self._check_nobody_runs()
                 if f"{target.project}_postgres" in facts.volumes:
-                    stack.up(target, *STORES)
+                    stack.start(target, *STORES)
                     facts.revision = revision(stack, target)
             facts.known = {name: list(one.known) for name, one in knows.items()}
             before = knows.get(self.previous.id) if self.previous else None
@@ -94,6 +103,8 @@ class Deployment:
         env = self.journal.layout.env
         if not env.is_file():
             raise DeployError(f"{env} is missing; `make deploy-pi` sends .env.pi or .env on the first deployment")
+        if wrong := list(faults(env.read_text(encoding="utf-8", errors="replace"))):
+            raise DeployError(f"{env} cannot be read: {'; '.join(wrong)}")
 
     def _check_nobody_runs(self) -> None:
         if running := self.stack.acting(self.target):
@@ -125,6 +136,8 @@ class Deployment:
         facts, target = self.journal.facts, self.target
         facts.migrating = True
         with self.journal.step("migrate", "Migrating the database") as step:
+            # a restore that was under way starts again whom it had stopped
+            self.stack.stop_all(target)
             self.stack.up(target, *STORES)
             step.says = reach(self.stack, facts.known[target.id][-1], self._releases(), facts.known)
             if self.previous is None:
@@ -154,7 +167,24 @@ class Deployment:
 
     def _changed(self) -> bool:
         """Whether anything but a look was begun."""
-        return any(step.name not in ("verify",) for step in self.journal.steps) or self.previous is None
+        return any(step.name != "verify" for step in self.journal.steps)
+
+    def _settings_back(self) -> None:
+        """The settings of before, where this deployment has brought its own."""
+        layout = self.journal.layout
+        before = layout.env_before(self.target.id)
+        if before.is_file():
+            os.replace(before, layout.env)
+            sync_folder(layout.env.parent)
+            self.journal.say(f"{layout.env} is the one of before again")
+
+    def _tidy(self) -> None:
+        """Remove what a mere look has left on a machine that had nothing of ours."""
+        facts, stack, target = self.journal.facts, self.stack, self.target
+        # of a volume that may have been there nobody can tell what is in it
+        if self.previous is None and facts.volumes == [] and facts.containers is False:
+            stack.down(target)
+            stack.remove_volumes(stack.volumes(target.project))
 
     def _return_to(self, previous: Release) -> None:
         journal, stack = self.journal, self.stack
@@ -192,7 +222,10 @@ class Deployment:
                 "into the database, then `switch.py recover`"
             )
         self.stack.put_back(used, facts.dump)
-        return f"restored from {facts.dump}; no order was written since. Trading is halted until `autotrader resume`"
+        return (
+            f"restored from {facts.dump}; no order was written since. Trading is halted until `autotrader resume`, and "
+            "no market is armed for real money until `autotrader arm`"
+        )
 
     def _clean_away(self) -> None:
         """After the first deployment of a machine: as if it had not been."""
@@ -202,16 +235,25 @@ class Deployment:
             stack.stop_all(target)
             if facts.migrating and facts.revision is not None:
                 stack.up(target, *STORES)
+                self._lift_in_place()
                 step.says = self._schema_back(target)
-            fresh = [name for name in stack.volumes(target.project) if name not in facts.volumes]
+            fresh = [name for name in stack.volumes(target.project) if name not in (facts.volumes or [])]
             traded = stack.orders(target) if facts.migrating else 0
             stack.down(target)
-            if fresh and traded in (0, None) and not facts.volumes:
+            if facts.volumes == [] and traded == 0:
                 stack.remove_volumes(fresh)
-            elif fresh:
-                step.says += f" volumes kept, for they hold {traded} orders: {', '.join(fresh)}"
+            elif facts.volumes is None or traded != 0:
+                held = "an unknown number of" if traded is None else traded
+                step.says += f" volumes kept, for they hold {held} orders: {', '.join(fresh)}"
         if journal.layout.current_id() == target.id:
             journal.layout.current.unlink()
+
+    def _lift_in_place(self) -> None:
+        """Take the deployment's own halt back; where the schema never came that far, there is none."""
+        try:
+            self.stack.ask(self.target, "release", "lift", self.journal.id)
+        except CommandFailed as error:
+            self.journal.say(f"its halt of trading may still be there: {error}")
 
     def _releases(self) -> list[Release]:
         return [self.target] if self.previous is None else [self.target, self.previous]

@@ -18,15 +18,18 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from deploy.pi.boot_unit import count_as_started
 from deploy.pi.journal import LOCK_PATIENCE_SECONDS, Busy, Journal, alone, new_id, read_journal
 from deploy.pi.launching import END, follow, launch
 from deploy.pi.layout import DEFAULT_ROOT, DeployError, Layout, append_line
 from deploy.pi.pruning import prune
-from deploy.pi.stack import SMOKE_SECONDS, WAIT_SECONDS, Stack
+from deploy.pi.stack import SMOKE_SECONDS, WAIT_SECONDS, CommandFailed, Stack
 from deploy.pi.standing import last_good, stand
 from deploy.pi.steps import Deployment
 
 DONE, FAILED, REFUSED, BUSY = 0, 1, 2, 75
+# whoever only looks whether the lock is taken has it for a moment
+LOOKS_SECONDS = 1.0
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,9 +53,11 @@ def _switch(layout: Layout, asked: argparse.Namespace) -> int:
     id = asked.id or new_id(asked.kind)
     code = FAILED
     try:
-        with alone(layout) as lock:
+        with alone(layout, LOOKS_SECONDS) as lock:
             _finish_what_is_open(layout, lock, asked)
             code = _run(layout, lock, id, asked)
+        if code == DONE and (told := count_as_started(layout)):
+            append_line(layout.log_of(id), f"{time.strftime('%H:%M:%S', time.gmtime())}  {told}")
     except DeployError as error:
         code = BUSY if isinstance(error, Busy) else REFUSED
         append_line(layout.log_of(id), f"autotrader: {error}")
@@ -90,6 +95,8 @@ def _forward_or_back(deployment: Deployment) -> int:
         deployment.forward()
     except (DeployError, OSError) as error:
         fault = str(error)
+    except Exception as error:  # noqa: BLE001  the edge: whatever it was, the release of before must come back
+        fault = f"{type(error).__name__}: {error}"
     else:
         journal.say(f"release {journal.target} is in use")
         return DONE
@@ -107,7 +114,7 @@ def _back(deployment: Deployment, fault: str) -> int:
         journal.say(f"NOT BROUGHT BACK: {error}")
         raise DeployError(f"{error}\nthen run `switch.py recover`, which goes on from there") from None
     kept = f"release {journal.previous} is in use" if journal.previous else "no release is in use"
-    journal.say(f"{journal.outcome}: {kept}. The fault was: {journal.fault.splitlines()[0]}")
+    journal.say(f"{journal.outcome}: {kept}. The fault was: {journal.headline}")
     return FAILED
 
 
@@ -132,11 +139,19 @@ def _finish_what_is_open(layout: Layout, lock: int, asked: argparse.Namespace) -
     deployment = Deployment(journal, stack, layout.release(journal.target), previous)
     if journal.phase == "forward" and layout.current_id() == journal.target:
         # it has passed everything: there is nothing to go back for
-        stack.up(deployment.target)
+        try:
+            stack.up(deployment.target)
+        except CommandFailed as error:
+            # the release that mends it comes by the next deployment, which must not wait for this one's health
+            journal.say(f"it runs, but not all of it is healthy: {error}")
+            stack.start_anyhow(deployment.target)
         deployment.finish()
         journal.say(f"release {journal.target} is in use")
+        code = DONE
     else:
-        _back(deployment, "it was cut off (power cut, or the process was killed)")
+        code = _back(deployment, "it was cut off (power cut, or the process was killed)")
+    # for whoever has followed it all the while
+    append_line(layout.log_of(journal.id), f"{END} {code}")
     return DONE
 
 
@@ -166,7 +181,7 @@ def _down(layout: Layout, _: argparse.Namespace) -> int:
 
 
 def _launch(layout: Layout, asked: argparse.Namespace) -> int:
-    with alone(layout):
+    with alone(layout, LOOKS_SECONDS):
         # whoever is busy says so here, where somebody listens
         pass
     id = new_id(asked.kind)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from engine import Engine, EngineFailed
 
+from deploy.pi import provision_files
 from deploy.pi.provision_packages import PACKAGES
 
 IMAGE = "autotrader-fakepi:trixie"
@@ -111,7 +112,7 @@ class FakePi:
         """`ssh` with all options and the destination."""
         options = [
             *("-i", str(self.key), "-p", str(self.port), "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"),
-            *("-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "ConnectTimeout=10"),
+            *("-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "ConnectTimeout=60"),
         ]
         return ["ssh", "-F", "none", *options, f"{self.user}@{self.host}"]
 
@@ -144,8 +145,24 @@ class FakePi:
 
     def reboot(self, timeout: float = BOOTS) -> None:
         """An orderly one."""
-        self._engine.docker("stop", "--time", "60", self.name)
+        self.shut_down()
         self.boot(timeout)
+
+    def shut_down(self, timeout: float = BOOTS) -> None:
+        """Off, in order: units have `timeout` seconds to stop."""
+        self._engine.docker("stop", "--time", f"{timeout:.0f}", self.name, timeout=2 * timeout)
+
+    def install(self, *units: str) -> None:
+        """Install and enable units of deploy/systemd, as provisioning writes them for this root and user."""
+        for name in units:
+            file = provision_files.unit(name, str(self.root), self.user)
+            self.exec("tee", file.path, stdin=file.text)
+        self.exec("systemctl", "daemon-reload")
+        self.exec("systemctl", "enable", *units)
+
+    def shown(self, unit: str, name: str) -> str:
+        """A property of a unit."""
+        return self.exec("systemctl", "show", "--value", f"--property={name}", unit)
 
     def remove(self) -> None:
         """The machine, its folder, its keys. A stack that was deployed from it is the engine's, and stays."""

@@ -119,6 +119,26 @@ def test_it_is_small(engine: Engine, app_image: str, base_images: dict[str, str]
     assert size[app_image] - size["debian:trixie-slim"] < LARGEST_MIB
 
 
+GOOD = {
+    "KIS_SYMBOLS": "",
+    "TELEGRAM_ENABLED": "false",
+    "FLOWER_BASIC_AUTH": "admin:a-password",
+    "POSTGRES_PASSWORD": "a-password",
+    "REDIS_PASSWORD": "a-password",
+}
+
+
+def test_settings_that_work_are_met_with_silence_and_a_misspelt_name_with_a_warning(
+    engine: Engine, app_image: str
+) -> None:
+    assert said(engine, app_image, GOOD) == (0, "")
+    code, told = said(engine, app_image, GOOD | {"WORKER_CONCURENCY": "4", "RESTIC_CACHE_DIR": "/x"})
+    assert code == 0
+    assert told == (
+        "autotrader: warning: WORKER_CONCURENCY is no setting, so it is not in force: did you mean WORKER_CONCURRENCY?"
+    )
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [
@@ -132,11 +152,8 @@ def test_it_is_small(engine: Engine, app_image: str, base_images: dict[str, str]
 def test_what_would_not_work_is_said_before_anything_starts(
     engine: Engine, app_image: str, line: str, says: str
 ) -> None:
-    good = {"KIS_SYMBOLS": "", "TELEGRAM_ENABLED": "false", "FLOWER_BASIC_AUTH": "admin:a-password",
-            "POSTGRES_PASSWORD": "a-password", "REDIS_PASSWORD": "a-password"}  # fmt: skip
-    assert said(engine, app_image, good) == (0, "")
     name, _, value = line.partition("=")
-    code, told = said(engine, app_image, good | {name: value})
+    code, told = said(engine, app_image, GOOD | {name: value})
     assert code == 1
     assert says in told
     assert len(told.splitlines()) == 1

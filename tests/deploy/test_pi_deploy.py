@@ -1,16 +1,18 @@
-"""Deployed over ssh to a machine with systemd: a release that works, one that does not, and a power cut in between."""
+"""Deployed over ssh to a machine with systemd: a release that works, one that does not, a power cut, and back.
+
+The machine has the unit that provisioning installs, so that what happens at its boot and shutdown is systemd's doing.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import fakepi
@@ -20,7 +22,11 @@ from stack import PATIENCE, Stack, wait_for
 
 # so long a release has on a machine with two slow processors; a broken one is known sooner
 WAIT = int(PATIENCE)
-BROKEN_WAIT = 60
+BROKEN_WAIT = 40
+# of a boot that takes a deployment back, and of a shutdown that stops everything in order
+BOOTS = 900.0
+STOPS = 300.0
+UNIT = "autotrader-stack.service"
 CLOCK = "/usr/local/bin/timedatectl"
 PROCESSES = ("worker-upbit", "worker-kis", "worker-yfinance", "beat", "notifier", "api")
 
@@ -31,18 +37,31 @@ class Deployed:
     def __init__(self, engine: Engine, pi: fakepi.FakePi, stack: Stack, say: Callable[[str], None]) -> None:
         self.engine, self.pi, self.stack, self.say = engine, pi, stack, say
 
-    def make(self, command: str, *options: str) -> subprocess.CompletedProcess[str]:
-        given = ["--pi", f"{self.pi.user}@{self.pi.host}", "--root", str(self.pi.root), "--port", str(self.pi.port)]
-        given += ["--key", str(self.pi.key), "--ssh-options", f"-F none -o UserKnownHostsFile={self.pi.known_hosts}"]
+    def command(self, command: str, *options: str, root: str = "") -> list[str]:
+        """What `make deploy-pi` and its like run."""
+        given = ["--pi", f"{self.pi.user}@{self.pi.host}", "--root", root or str(self.pi.root)]
+        given += ["--port", str(self.pi.port), "--key", str(self.pi.key)]
+        # a machine under load takes long to greet
+        given += ["--ssh-options", f"-F none -o ConnectTimeout=60 -o UserKnownHostsFile={self.pi.known_hosts}"]
+        return [sys.executable, str(ROOT / "deploy" / "pi" / "deploy.py"), command, *given, *options]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, **self.engine.environment, "BUILD_ARGS": "--network host"}
+
+    def make(self, command: str, *options: str, root: str = "") -> subprocess.CompletedProcess[str]:
+        begun = time.monotonic()
         done = subprocess.run(
-            [sys.executable, str(ROOT / "deploy" / "pi" / "deploy.py"), command, *given, *options],
-            env={**os.environ, **self.engine.environment, "BUILD_ARGS": "--network host"},
+            self.command(command, *options, root=root),
+            env=self.environment,
             capture_output=True,
             text=True,
             check=False,
             timeout=1700,
         )
-        self.say(done.stdout + done.stderr)
+        self.say(
+            f"{done.stdout}{done.stderr}{command} ended with {done.returncode} in {time.monotonic() - begun:.0f} s"
+        )
         return done
 
     def switch(self, *words: str, check: bool = True) -> str:
@@ -67,6 +86,14 @@ class Deployed:
     def _write(self, path: Path, text: str) -> None:
         self.pi.ssh(f"cat > {shlex.quote(str(path))}", stdin=text)
 
+    def remove(self, name: str) -> None:
+        """A release that `copy` has made."""
+        self.pi.ssh(f"rm -r {self.pi.root}/releases/{name}")
+        self.engine.docker("image", "rm", f"autotrader:{name}")
+
+    def releases(self) -> list[str]:
+        return sorted(path.name for path in (self.pi.root / "releases").iterdir())
+
     @property
     def current(self) -> str:
         return Path(os.readlink(self.pi.root / "current")).name
@@ -75,6 +102,11 @@ class Deployed:
         """What the processes run."""
         found = [self.stack.inspect(service) for service in PROCESSES]
         return {one["Config"]["Image"] for one in found if one["State"]["Running"]}
+
+    def listed(self) -> list[str]:
+        """The images of all containers that run."""
+        label = f"label=com.docker.compose.project={self.stack.project}"
+        return self.engine.docker("ps", "--filter", label, "--format", "{{.Image}}").split()
 
     def halts(self) -> list[dict[str, str]]:
         """Who has halted everything, the newest row, if it still holds."""
@@ -100,6 +132,7 @@ def deployed(
             # a container has no clock of its own to synchronise, and the engine's is not asked from in there
             pi.exec("tee", CLOCK, stdin="#!/bin/sh\necho yes\n")
             pi.exec("chmod", "755", CLOCK)
+            pi.install(UNIT)
             pi.ssh(f"mkdir -p {pi.root}/shared && cat > {pi.root}/shared/.env", stdin=stack.env_file.read_text())
             made = Deployed(engine, pi, stack, say)
             options = ["--dirty", "--project", stack.project, "--with", "sandbox", "--wait", str(WAIT)]
@@ -123,45 +156,146 @@ def test_this_tree_is_deployed_and_shown(deployed: Deployed) -> None:
     assert "healthy" in shown
 
 
+def test_the_first_deployment_starts_the_unit_that_a_boot_had_skipped(deployed: Deployed) -> None:
+    assert deployed.pi.shown(UNIT, "ActiveState") == "active"
+    assert deployed.pi.shown(UNIT, "Result") == "success"
+
+
+FULL = "mkdir -p /srv/full && mount -t tmpfs -o size=50m full /srv/full && chown pi: /srv/full"
+# what runs under it is told another architecture by the kernel itself
+OTHER = """printf '%s\n' '#!/bin/sh' 'exec setarch linux32 /usr/bin/python3 "$@"' > /usr/local/bin/python3
+chmod 755 /usr/local/bin/python3"""
+
+
+@pytest.mark.parametrize(
+    ("spoil", "heal", "root", "says"),
+    [
+        (FULL, "umount /srv/full", "/srv/full", "the disk of /srv/full has 0.1 GB free, 3.0 GB are needed"),
+        (OTHER, "rm /usr/local/bin/python3", "", "; a 64-bit Linux is needed (Raspberry Pi OS Lite 64-bit"),
+        ("true", "true", "/srv/nowhere", "/srv/nowhere is not there, or not its user's; `make provision-pi"),
+    ],
+    ids=["full disk", "32 bits", "no folder"],
+)
+def test_a_machine_that_cannot_be_deployed_to_is_told_before_anything_is_sent(
+    deployed: Deployed, spoil: str, heal: str, root: str, says: str
+) -> None:
+    used = deployed.current
+    deployed.pi.exec("sh", "-ec", spoil)
+    try:
+        done = deployed.make("deploy", "--dirty", "--project", "autotrader-nobody", root=root)
+    finally:
+        deployed.pi.exec("sh", "-ec", heal)
+    assert done.returncode == 1
+    assert "nothing was changed" in done.stderr
+    assert says in done.stderr
+    assert "built here" not in done.stdout
+    assert deployed.current == used
+
+
+@contextmanager
+def with_line(deployed: Deployed, line: str) -> Iterator[int]:
+    """A line more in the settings of the machine; which it is."""
+    env = f"{deployed.pi.root}/shared/.env"
+    kept = deployed.pi.ssh(f"cat {env}").stdout
+    deployed.pi.ssh(f"cat > {env}", stdin=f"{kept}{line}\n")
+    try:
+        yield len(kept.splitlines()) + 1
+    finally:
+        deployed.pi.ssh(f"cat > {env}", stdin=kept)
+
+
+def test_settings_that_cannot_be_used_are_named_without_their_value_and_nothing_is_touched(deployed: Deployed) -> None:
+    used, next_one = deployed.current, deployed.copy("20991229T000000Z")
+    running = deployed.stack.containers()
+    with with_line(deployed, 'KIS_APP_SECRET="never-shown') as number:
+        done = deployed.make("rollback", "--to", next_one)
+    assert done.returncode == 1
+    assert f"line {number}: the value of KIS_APP_SECRET begins with a quote that does not end" in done.stdout
+    assert "never-shown" not in done.stdout + done.stderr
+    with with_line(deployed, "WATCHDOG_SECONDS=often"):
+        done = deployed.make("rollback", "--to", next_one)
+    assert done.returncode == 1
+    assert "nothing had been changed" in done.stdout
+    assert "setting WATCHDOG_SECONDS: " in done.stdout.splitlines()[-1]
+    assert deployed.current == used
+    assert deployed.stack.containers() == running
+    deployed.remove(next_one)
+
+
 def test_a_release_that_never_gets_healthy_gives_way_and_a_users_halt_stays(deployed: Deployed) -> None:
     used = deployed.current
     deployed.stack.exec("api", "autotrader", "halt", "--reason", "the user's own")
     before = deployed.halts()
     assert [row["state"] for row in before] == ["halted"]
     broken = deployed.copy("20991230T000000Z", lambda text: text.replace("command: [beat]", "command: [beat, --no]"))
-    program = f"{deployed.pi.root}/releases/{broken}/deploy/pi/switch.py"
-    begun = deployed.pi.ssh(
-        f"python3 {program} deploy {broken} --root {deployed.pi.root} --wait {BROKEN_WAIT}", check=False, timeout=1500
-    )
-    assert begun.returncode == 1
+    done = deployed.make("rollback", "--to", broken, "--wait", str(BROKEN_WAIT))
+    assert done.returncode == 1
+    assert "No such option: --no" in done.stdout
     assert deployed.current == used
     assert deployed.images() == {f"autotrader:{used}"}
     assert deployed.halts() == before
-    shown = deployed.switch("status", check=False)
-    assert "rolled back: the release does not get healthy" in shown
+    assert "rolled back: the release does not get healthy" in deployed.switch("status", check=False)
     deployed.stack.exec("api", "autotrader", "resume")
+    assert deployed.halts() == []
+    deployed.remove(broken)
 
 
-def test_a_power_cut_in_the_middle_ends_with_the_release_of_before(deployed: Deployed) -> None:
+def test_a_power_cut_in_the_middle_ends_with_the_release_of_before_by_the_boot_alone(deployed: Deployed) -> None:
     used = deployed.current
     next_one = deployed.copy("20991231T000000Z")
-    program = f"{deployed.pi.root}/releases/{next_one}/deploy/pi/switch.py"
-    deployed.pi.ssh(f"python3 {program} launch deploy {next_one} --root {deployed.pi.root} --wait {WAIT}")
-    journal = deployed.pi.root / "state" / "deploy.json"
-
-    def starts() -> bool:
-        steps = json.loads(journal.read_text())["steps"]
-        return any(step["name"] == "start" for step in steps)
-
-    wait_for("the new release starts", starts)
-    deployed.pi.power_cut(deployed.stack.project)
-    deployed.pi.boot()
-    begun = time.monotonic()
-    deployed.switch("recover", "--wait", str(WAIT))
-    deployed.switch("up", "--wait", str(WAIT))
-    deployed.say(f"recovered after {time.monotonic() - begun:.0f} s")
+    with subprocess.Popen(
+        deployed.command("rollback", "--to", next_one, "--wait", str(WAIT)),
+        env=deployed.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as following:
+        try:
+            wait_for("a process of the new release runs", lambda: f"autotrader:{next_one}" in deployed.listed())
+            begun = time.monotonic()
+            deployed.pi.power_cut(deployed.stack.project)
+            deployed.pi.boot(BOOTS)
+            deployed.say(f"booted and recovered after {time.monotonic() - begun:.0f} s")
+            said, _ = following.communicate(timeout=BOOTS)
+        finally:
+            following.kill()
+    deployed.say(said)
+    # whoever followed it lost the connection, found it again, and saw the end
+    assert following.returncode == 1
+    assert "the connection is lost" in said
+    assert "found cut off; it is brought to its end" in said
+    assert f"rolled back: release {used} is in use" in said
+    assert deployed.pi.shown(UNIT, "Result") == "success"
+    assert deployed.pi.exec("systemctl", "is-active", UNIT) == "active"
     assert deployed.current == used
     assert deployed.images() == {f"autotrader:{used}"}
     assert deployed.halts() == []
     assert "rolled back: it was cut off" in deployed.switch("status", check=False)
-    shutil.rmtree(deployed.pi.root / "releases" / next_one)
+
+
+def test_a_rollback_goes_to_another_release_and_everything_runs_it(deployed: Deployed) -> None:
+    used = deployed.current
+    (other,) = [name for name in deployed.releases() if name != used]
+    done = deployed.make("rollback", "--to", other, "--wait", str(WAIT))
+    assert done.returncode == 0
+    assert deployed.current == other
+    assert deployed.images() == {f"autotrader:{other}"}
+    assert deployed.halts() == []
+    assert deployed.stack.not_well() == []
+    again = deployed.make("rollback", "--to", other)
+    assert again.returncode == 2
+    assert f"release {other} is in use already" in again.stdout + again.stderr
+
+
+def test_a_shutdown_stops_everything_in_order(deployed: Deployed) -> None:
+    begun = time.monotonic()
+    deployed.pi.shut_down(STOPS)
+    deployed.say(f"shut down in {time.monotonic() - begun:.0f} s")
+    ended = {}
+    for service in PROCESSES:
+        state = deployed.stack.inspect(service)["State"]
+        assert (state["Status"], state["ExitCode"]) == ("exited", 0), f"{service}: {state}"
+        ended[service] = state["FinishedAt"]
+    order = sorted(ended, key=lambda service: ended[service])
+    assert order[0] == "beat", ended
+    assert order[-1] == "notifier", ended

@@ -244,14 +244,16 @@ def block():
         time.sleep(0.2)
     pathlib.Path("/var/lib/autotrader/block").unlink()
     from workers.loop import LoopThread
-    for loop in [found for found in gc.get_objects() if isinstance(found, LoopThread)]:
+    # what a process has at its start is set aside from the collector, and then not listed
+    gc.unfreeze()
+    for loop in [found for found in gc.get_objects() if type(found) is LoopThread]:
         loop._loop.call_soon_threadsafe(time.sleep, 3600)
 
 threading.Thread(target=block, daemon=True).start()
 """
 DROPIN = """
 [Service]
-WatchdogSec=10
+WatchdogSec=15
 Environment=PYTHONPATH=/srv/fault WATCHDOG_SECONDS=60
 ExecStart=
 ExecStart=/opt/autotrader/.venv/bin/autotrader worker upbit
@@ -299,28 +301,23 @@ def test_a_worker_whose_loop_is_stuck_is_ended_by_systemd_and_started_again(
     bare.exec("sh", "-c", f"cd /opt/autotrader && {migrate}")
     # returns when the worker has said that it is ready
     bare.exec("systemctl", "start", unit, timeout=240)
-    assert _shown(bare, unit, "ActiveState") == "active"
-    assert _shown(bare, unit, "NRestarts") == "0"
-    assert _shown(bare, unit, "MemoryMax") == str(320 * 2**20)
-    first = _shown(bare, unit, "MainPID")
+    assert bare.shown(unit, "ActiveState") == "active"
+    assert bare.shown(unit, "NRestarts") == "0"
+    assert bare.shown(unit, "MemoryMax") == str(320 * 2**20)
+    first = bare.shown(unit, "MainPID")
     bare.exec("touch", "/var/lib/autotrader/block")
-    bare.exec("chown", "autotrader:", "/var/lib/autotrader/block")
     begun = time.monotonic()
-    while _shown(bare, unit, "NRestarts") == "0" or _shown(bare, unit, "ActiveState") != "active":
+    while bare.shown(unit, "NRestarts") == "0" or bare.shown(unit, "ActiveState") != "active":
         assert time.monotonic() - begun < 2 * SECONDS, bare.journal(unit)[-3000:]
         time.sleep(1)
     say(f"the stuck worker was at work again after {time.monotonic() - begun:.0f} s")
-    assert _shown(bare, unit, "NRestarts") == "1"
-    assert _shown(bare, unit, "MainPID") != first
+    assert bare.shown(unit, "NRestarts") == "1"
+    assert bare.shown(unit, "MainPID") != first
     journal = bare.journal(unit)
-    assert "Watchdog timeout (limit 10s)" in journal
+    assert "Watchdog timeout (limit 15s)" in journal
     assert "has not turned for" in journal or "Failed with result 'watchdog'" in journal
     bare.exec("systemctl", "stop", unit)
-    assert _shown(bare, unit, "Result") == "success"
-
-
-def _shown(machine: FakePi, unit: str, name: str) -> str:
-    return machine.exec("systemctl", "show", "--value", f"--property={name}", unit)
+    assert bare.shown(unit, "Result") == "success"
 
 
 def test_the_list_of_units_has_every_process() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from rehearsal import pending, rising_markets
-from stack import Stack, wait_for
+from stack import QUICK, Stack, wait_for
 
 ACCESS_KEY, SECRET_KEY = f"live-{secrets.token_hex(8)}", secrets.token_hex(16)
 ORDERS = "SELECT client_order_id, state, filled_quantity, venue_order_id FROM orders"
@@ -33,13 +33,6 @@ services:
   beat: *live
   notifier: *live
 """
-# redelivered soon, so that the test need not wait for two minutes
-SETTINGS = {
-    "VISIBILITY_TIMEOUT_SECONDS": "45",
-    "ANALYZE_DEADLINE_SECONDS": "40",
-    "SWEEP_DEADLINE_SECONDS": "30",
-    "LLM_DEADLINE_SECONDS": "30",
-}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +42,7 @@ def stack(
     folder: Path = tmp_path_factory.mktemp("live-overlay")
     overlay = folder / "compose.live.yaml"
     overlay.write_text(_OVERLAY, encoding="utf-8")
-    with new_stack("live", settings=SETTINGS, extra=[rising_markets(folder), overlay]) as made:
+    with new_stack("live", settings=QUICK, extra=[rising_markets(folder), overlay]) as made:
         made.up("notifier", "worker-upbit")
         yield made
 

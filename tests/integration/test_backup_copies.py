@@ -177,6 +177,36 @@ def test_the_copy_is_encrypted_and_comes_back_without_the_device(root: Path) -> 
     assert all(PASSWORD not in text for text in (done.stdout, done.stderr))
 
 
+@needs_restic
+def test_a_copy_that_takes_long_neither_keeps_a_backup_waiting_nor_loses_its_dump(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deploy.backup import making
+    from deploy.backup.dumps import hash_file
+    from deploy.backup.offsite import Repository
+    from deploy.backup.server import find_server
+
+    project = "none-of-this-name"
+    # whoever waits for a lock does so in vain
+    monkeypatch.setattr(making, "PATIENCE_SECONDS", 0.0)
+    place = place_at(root, {"PG_BIN": str(find_postgres("any").initdb.resolve().parent)})
+    server, repository = find_server(place, project), Repository(place)
+    repository.create()
+    made = making.make(place, server, "", project)
+    with making.alone(place.backups):
+        repository.copy(made, server)
+    # of two dumps of a day the older one goes, but not while it is copied
+    older = made.with_name(f"{datetime.now(UTC) - timedelta(seconds=1):%Y%m%d}T000000Z-0001.dump")
+    shutil.copy(made, older)
+    shutil.copy(hash_file(made), hash_file(older))
+    with making.in_use(older):
+        made = making.make(place, server, "", project)
+        assert older.exists()
+    made = making.make(place, server, "", project)
+    assert made.exists()
+    assert not older.exists()
+
+
 def test_without_a_place_off_the_device_it_says_so_every_time(root: Path) -> None:
     url = make_url(url_of(root)).render_as_string(hide_password=False)
     (root / ".env").write_text(f"DATABASE_URL={url}\n", encoding="utf-8")

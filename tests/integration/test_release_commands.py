@@ -79,6 +79,59 @@ async def test_who_resumes_during_a_deployment_has_the_last_word(house: House) -
     assert (await halted(house)).reason == "I look into it"
 
 
+@pytest.mark.parametrize("by", [ME, "circuit-breaker"])
+async def test_what_lies_beneath_a_hold_that_nobody_lifts_is_in_force_again(house: House, by: str) -> None:
+    await trading_states.write(house.engine, TradingState(State.REDUCING, "hands off"), by=by)
+    before = await trading_states.written(house.engine, datetime.now(UTC))
+    await hold(house, "deploy:another")
+    assert await hold(house) is True
+    assert (await halted(house)).state is State.HALTED
+    later = datetime.now(UTC) + 3 * HOUR
+    assert await trading_states.written(house.engine, later) == before
+    assert (
+        effective(await trading_states.in_force(house.engine, later), "upbit", "KRW-BTC", later).reason == "hands off"
+    )
+    # neither is it forgotten by whoever resumes, nor loosened by the lift that comes too late
+    assert await holding.lift(house.engine, "deployed", by=DEPLOYMENT, now=later) == before[0].state
+    assert await trading_states.written(house.engine, later) == before
+    active = TradingState(State.ACTIVE, "go on")
+    assert await trading_states.take_back(house.engine, active, by=ME, now=later) == (True, [])
+    assert await trading_states.in_force(house.engine, later) == []
+
+
+@pytest.mark.parametrize("lasts", [timedelta(minutes=90), timedelta(hours=8)])
+async def test_a_halt_that_outlasts_a_hold_is_in_force_until_its_own_end(house: House, lasts: timedelta) -> None:
+    now = datetime.now(UTC)
+    halt = TradingState(State.HALTED, "daily loss", now + lasts)
+    await trading_states.write(house.engine, halt, by="circuit-breaker")
+    await holding.hold(house.engine, "deploying", by=DEPLOYMENT, now=now, until=now + 2 * HOUR)
+    assert [row.state for row in await trading_states.in_force(house.engine, now + HOUR)] == [State.HALTED]
+    expected = [halt] if lasts > 2 * HOUR else []
+    assert await trading_states.in_force(house.engine, now + 3 * HOUR) == expected
+
+
+async def test_a_hold_that_has_ended_over_nothing_leaves_nothing(house: House) -> None:
+    await hold(house)
+    later = datetime.now(UTC) + 3 * HOUR
+    assert await trading_states.in_force(house.engine, later) == []
+    lifted = await holding.lift(house.engine, "deployed", by=DEPLOYMENT, now=later)
+    assert lifted is not None
+    assert lifted.state is State.ACTIVE
+    assert await settled(house) is State.ACTIVE
+
+
+async def test_who_pauses_during_a_deployment_finds_it_paused_afterwards(house: House) -> None:
+    await hold(house)
+    now = datetime.now(UTC)
+    pause = TradingState(State.REDUCING, "I look into it")
+    assert await trading_states.tighten(house.engine, pause, by=ME, now=now) is None
+    assert await trading_states.tighten(house.engine, pause, by=ME, now=now) == pause
+    # nothing is ordered before the deployment has ended
+    assert (await halted(house)).state is State.HALTED
+    assert await lift(house) == pause
+    assert (await halted(house)) == pause
+
+
 async def test_the_schema_goes_down_and_up_and_nowhere_else(database_url: str) -> None:
     known = revisions()
     assert known.known == tuple(sorted(known.known))

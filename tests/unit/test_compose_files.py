@@ -163,6 +163,29 @@ def test_a_rehearsal_asks_nobody_outside_whatever_the_settings_say(
     assert "name: autotrader-sandbox" in done.stdout
 
 
+def test_the_alertmanager_of_a_rehearsal_tells_the_stand_in_or_does_not_start(tmp_path: Path) -> None:
+    live = tmp_path / ".env"
+    real = "TELEGRAM_TOKEN=1:a-real-key\nTELEGRAM_CHAT_ID=42\nERROR_REPORTING_CHAT_ID=43\nGRAFANA_PASSWORD=a-password\n"
+    live.write_text(PASSWORDS + real + "ALERT_WEBHOOK_URL=https://real.example\n")
+    sandbox, monitoring = "compose.sandbox.yaml", "compose.monitoring.yaml"
+    files = ("compose.yaml", monitoring, sandbox)
+    done = compose("--profile", "monitoring", "config", "--format", "json", files=files, env_file=live)
+    said = json.loads(done.stdout)["services"]["alertmanager"]["environment"]
+    assert said["TELEGRAM_BASE_URL"] == "http://sandbox:8900/telegram"
+    assert (said["TELEGRAM_CHAT_ID"], said["ERROR_REPORTING_CHAT_ID"], said["ALERT_WEBHOOK_URL"]) == (
+        "1001",
+        "2002",
+        "",
+    )
+    assert "a-real-key" not in said.values()
+    for overlays in ((sandbox,), (sandbox, monitoring), (monitoring, sandbox)):
+        assert "alertmanager" not in services(live, *overlays)
+    assert services(live, monitoring)["alertmanager"]["environment"]["TELEGRAM_TOKEN"] == "1:a-real-key"
+    # what `make up` makes of it
+    chosen = stack("files", live, os.environ["PATH"], WITH="together sandbox monitoring").stdout
+    assert chosen.split() == [f"deploy/{name}" for name in (*files, "compose.together.yaml")]
+
+
 def test_every_variable_of_the_files_is_explained_in_the_example() -> None:
     declared = {variable.name: variable for variable in VARIABLES}
     used: dict[str, set[str]] = {}

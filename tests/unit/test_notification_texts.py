@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.commands import split
-from notifications import texts
+from notifications import life_texts, texts
 from notifications.alert import Alert, read_payload
 from notifications.message import (
     TELEGRAM_LIMIT,
@@ -309,6 +309,20 @@ def test_the_end_of_a_long_stack_is_kept() -> None:
     text = texts.error(KO, failure(stack=stack)).text
     assert "in f199" in text
     assert "in f0\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("words", "never", "seconds"), [(KO, "마지막 신호: 없음", "초"), (EN, "Last sign: none", " s")]
+)
+def test_of_a_process_that_never_gave_a_sign_no_seconds_are_told(words: Words, never: str, seconds: str) -> None:
+    for silent in (
+        life_texts.worker_silent(words, "upbit", last=0, silent=0, at=AT),
+        life_texts.beat_silent(words, last=0, silent=0, at=AT),
+    ):
+        assert never in silent.text.splitlines()
+        assert words.life.silent_for not in silent.text
+    heard = life_texts.worker_silent(words, "upbit", last=AT.timestamp() - 127, silent=127, at=AT)
+    assert f"{words.life.silent_for}: 127{seconds}" in heard.text.splitlines()
 
 
 def test_the_count_says_the_day_when_it_is_another() -> None:

@@ -17,12 +17,13 @@ from typing import Any
 
 import pytest
 
-from deploy.pi.image import context_of, strip, where_to_build
+from deploy.pi.image import context_of, packed, strip, where_to_build
 from deploy.pi.layout import DeployError, Layout
 from deploy.pi.preflight import faults, notes, probe
 from deploy.pi.remote import Machine
-from deploy.pi.sending import overlays_of, send_release, send_settings, tree
+from deploy.pi.sending import overlays_of, project_of, send_release, send_settings, settings_back, tree
 
+ID = "20260102T000000Z-0e3"
 GOOD: dict[str, Any] = {
     "machine": "aarch64",
     "system": "Linux",
@@ -43,6 +44,7 @@ GOOD: dict[str, Any] = {
     "current": "",
     "ports_taken": [],
 }
+ROOT = Path(__file__).resolve().parents[2]
 LOCAL = Machine("local")
 
 
@@ -180,12 +182,15 @@ def project(tmp_path: Path) -> Path:
     for name in (
         "deploy/compose.yaml",
         "deploy/compose.together.yaml",
+        "deploy/compose.sandbox.yaml",
+        "deploy/compose.monitoring.yaml",
         "storage/migrations/versions/v0007_x.py",
         "Makefile",
     ):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
+    shutil.copy(ROOT / "deploy" / "stack.sh", folder / "deploy" / "stack.sh")
     (folder / ".gitignore").write_text(".env*\n")
     for words in (["init", "-q"], ["add", "-A"], ["-c", "user.name=x", "-c", "user.email=x@x", "commit", "-qm", "x"]):
         subprocess.run(["git", *words], cwd=folder, check=True)
@@ -205,24 +210,98 @@ def test_a_release_is_whole_and_named_for_its_commit(tmp_path: Path, project: Pa
     assert Layout(root).ids() == [id]
     (project / "new.txt").write_text("new")
     assert tree(project).release_id(datetime(2026, 1, 2, tzinfo=UTC)).endswith("dirty")
-    assert context_of(project, ["Makefile"])
-    with pytest.raises(DeployError, match="known: together"):
+    with pytest.raises(DeployError, match=r"known: .*together"):
         overlays_of(LOCAL, str(root), "monitoringg", here)
+
+
+def names_in(tar: bytes) -> list[str]:
+    with tarfile.open(fileobj=io.BytesIO(tar)) as opened:
+        return opened.getnames()
+
+
+def test_the_image_is_built_of_what_it_is_made_of_alone(project: Path) -> None:
+    files = ["api/x.py", "api/.env.py", "api/__pycache__/x.pyc", "apis.py", "keys.txt", "tests/x.py", "README.md"]
+    files += ["deploy/Dockerfile", "deploy/health.py", "deploy/pi/deploy.py", ".dockerignore"]
+    for name in files:
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(name)
+    rules = "# what\n*\n!README.md\n!api\n!deploy/health.py\n**/__pycache__\n**/.env*\n"
+    (project / ".dockerignore").write_text(rules)
+    assert names_in(context_of(project, files)) == ["api/x.py", "README.md", "deploy/Dockerfile", "deploy/health.py"]
+    assert names_in(packed(project, ["keys.txt"])) == ["keys.txt"]
+    for wrong, says in ((f"{rules}api/x.py\n", "'api/x.py' is neither"), ("!api\n", "does not begin with")):
+        (project / ".dockerignore").write_text(wrong)
+        with pytest.raises(DeployError, match=says):
+            context_of(project, files)
+    (project / ".dockerignore").unlink()
+    with pytest.raises(DeployError, match="cannot be read"):
+        context_of(project, files)
+
+
+def test_the_dockerignore_of_the_project_lets_no_settings_tests_or_history_in() -> None:
+    made_of = ["api/__init__.py", "pyproject.toml", "deploy/Dockerfile", "deploy/health.py"]
+    others = [".gitignore", "deploy/stack.sh", "tests/conftest.py", "Makefile"]
+    assert all((ROOT / name).is_file() for name in (*made_of, *others))
+    # those of which there is none could not be packed
+    secrets = [".env", ".env.pi", "api/.env", ".git/config"]
+    assert names_in(context_of(ROOT, [*made_of, *others, *secrets])) == made_of
+
+
+def test_settings_are_no_part_of_a_release_whatever_git_was_told(tmp_path: Path, project: Path) -> None:
+    (project / ".gitignore").write_text("")
+    for name in (".env", ".env.pi", ".env.bak", "deploy/.env.old", ".envrc", ".env.example", "deploy/.env.example"):
+        (project / name).write_text("GOOGLE_API_KEYS=secret\n")
+    here = tree(project)
+    assert [name for name in here.files if ".env" in name] == [".env.example", "deploy/.env.example"]
+    send_release(LOCAL, str(tmp_path / "root"), here, here.release_id(datetime.now(UTC)), ())
+    sent = sorted(path.name for path in (tmp_path / "root").rglob(".env*"))
+    assert sent == [".env.example", ".env.example"]
+
+
+def test_overlays_are_in_the_order_of_make_up(tmp_path: Path, project: Path) -> None:
+    here = tree(project)
+    wanted = overlays_of(LOCAL, str(tmp_path), "together,sandbox monitoring", here)
+    assert wanted == ("monitoring", "sandbox", "together")
+    assert overlays_of(LOCAL, str(tmp_path), "", here) == ()
+
+
+def test_a_rehearsal_is_a_project_of_its_own_and_never_takes_the_place_of_the_real_one(
+    tmp_path: Path, project: Path
+) -> None:
+    assert project_of(()) == project_of(("monitoring",)) == "autotrader"
+    assert project_of(("monitoring", "sandbox")) == "autotrader-sandbox"
+    assert project_of(("sandbox",), "mine") == "mine"
+    here, root = tree(project), tmp_path / "root"
+    for overlays, name in (((), "autotrader"), (("sandbox",), "autotrader-sandbox")):
+        id = here.release_id(datetime.now(UTC))
+        send_release(LOCAL, f"{root}-{name}", here, id, overlays)
+        layout = Layout(Path(f"{root}-{name}"))
+        assert layout.release(id).project == name
+        layout.use(id)
+    assert overlays_of(LOCAL, f"{root}-autotrader", "monitoring", here) == ("monitoring",)
+    assert overlays_of(LOCAL, f"{root}-autotrader-sandbox", "sandbox", here) == ("sandbox",)
+    with pytest.raises(DeployError, match=r"is the real one, and this one a rehearsal .* PI_ROOT="):
+        overlays_of(LOCAL, f"{root}-autotrader", "sandbox", here)
+    with pytest.raises(DeployError, match="is a rehearsal, and this one the real one"):
+        overlays_of(LOCAL, f"{root}-autotrader-sandbox", "", here)
 
 
 def test_settings_are_sent_once_for_their_owner_alone_and_never_written_over(tmp_path: Path, project: Path) -> None:
     root = tmp_path / "root"
     with pytest.raises(DeployError, match="make env"):
-        send_settings(LOCAL, str(root), False, False, project)
+        send_settings(LOCAL, str(root), ID, False, False, project)
     (project / ".env").write_text("DEPLOY_WITH=together\n")
-    assert "is sent" in send_settings(LOCAL, str(root), False, False, project)
+    assert "is sent" in send_settings(LOCAL, str(root), ID, False, False, project)
     env = root / "shared" / ".env"
     assert env.stat().st_mode & 0o777 == 0o600
     assert overlays_of(LOCAL, str(root), None, tree(project)) == ("together",)
-    assert "is the same" in send_settings(LOCAL, str(root), True, False, project)
+    assert "is the same" in send_settings(LOCAL, str(root), ID, True, False, project)
     (project / ".env.pi").write_text("DEPLOY_WITH=\n")
-    assert "SEND_ENV=1" in send_settings(LOCAL, str(root), True, False, project)
+    assert "SEND_ENV=1" in send_settings(LOCAL, str(root), ID, True, False, project)
     assert env.read_text() == "DEPLOY_WITH=together\n"
-    assert "kept beside it" in send_settings(LOCAL, str(root), True, True, project)
+    assert "kept beside it" in send_settings(LOCAL, str(root), ID, True, True, project)
     assert env.read_text() == "DEPLOY_WITH=\n"
-    assert len(list((root / "shared").glob(".env.2*"))) == 1
+    assert Layout(root).env_before(ID).read_text() == "DEPLOY_WITH=together\n"
+    settings_back(LOCAL, str(root), ID)
+    settings_back(LOCAL, str(root), ID)
+    assert env.read_text() == "DEPLOY_WITH=together\n"

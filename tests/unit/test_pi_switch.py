@@ -253,9 +253,62 @@ def test_a_machine_where_something_else_of_ours_runs_is_not_deployed_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine = machine_at(tmp_path / "machine", monkeypatch, None)
-    machine.containers["beat"] = ("autotrader:local", "running")
+    machine.containers = {"beat": ("autotrader:local", "running"), "postgres": ("postgres", "running")}
+    machine.volumes = {"autotrader_postgres", "autotrader_redis"}
+    running = dict(machine.containers)
     machine.switch("deploy", NEW, "--id", "first")
     assert "stop them first" in machine.layout.log_of("first").read_text()
+    assert machine.containers == running
+    assert machine.volumes >= {"autotrader_postgres", "autotrader_redis"}
+
+
+@pytest.mark.parametrize("fault", ["no image", "no settings", "bad settings", "a power cut"])
+def test_a_first_deployment_that_is_refused_leaves_the_database_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    machine = machine_at(tmp_path / "machine", monkeypatch, None)
+    machine.volumes = {"autotrader_postgres", "autotrader_redis"}
+    machine.revision = "0002"
+    if fault == "no image":
+        machine.images.discard(f"autotrader:{NEW}")
+    elif fault == "no settings":
+        machine.layout.env.unlink()
+    elif fault == "bad settings":
+        machine.bad_settings = "POSTGRES_PASSWORD is missing"
+    if fault == "a power cut":
+        for call in range(1, 6):
+            with pytest.raises(PowerCut):
+                machine.switch("deploy", NEW, "--id", f"first-{call}", cut_at=(call, True))
+            machine.boot()
+            assert machine.switch("recover") == 0
+    else:
+        assert machine.switch("deploy", NEW, "--id", "first") == 1
+    assert machine.volumes >= {"autotrader_postgres", "autotrader_redis"}
+    assert machine.revision == "0002"
+
+
+@pytest.mark.parametrize(("release", "kept"), [(NEW, "new"), (BROKEN, "old"), (UNHEALTHY, "old")])
+def test_settings_that_came_with_a_release_go_with_it(machine: Machine, release: str, kept: str) -> None:
+    layout = machine.layout
+    layout.env_before(release).write_text("WHICH=old\n")
+    layout.env.write_text("WHICH=new\n")
+    machine.switch("deploy", release)
+    assert layout.env.read_text() == f"WHICH={kept}\n"
+    assert not layout.env_before(release).exists()
+
+
+def test_what_nobody_thought_of_brings_the_release_of_before_back(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(*_: object) -> str:
+        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+
+    monkeypatch.setattr(TwinStack, "unhealthy", unreadable)
+    assert machine.switch("deploy", UNHEALTHY, "--id", "odd") == 1
+    assert machine.layout.current_id() == OLD
+    assert {machine.runs(name) for name in APP} == {f"autotrader:{OLD}"}
+    assert machine.halts == [USER]
+    assert "UnicodeDecodeError" in machine.layout.log_of("odd").read_text()
 
 
 def test_three_releases_stay(machine: Machine) -> None:

@@ -47,7 +47,9 @@ method=${POSTGRES_HOST_AUTH_METHOD:-$(postgres -C password_encryption)}
 printf '\nhost all all all %s\n' "$method" >>"$PGDATA/pg_hba.conf"
 
 # without TCP, so that nobody takes it for ready yet
-PGUSER=$POSTGRES_USER pg_ctl -D "$PGDATA" -o "$(printf '%q ' "${@:2}") -c listen_addresses=''" -w start
+# without arguments printf would give one that is empty, which postgres refuses
+given=$([ $# = 1 ] || printf '%q ' "${@:2}")
+PGUSER=$POSTGRES_USER pg_ctl -D "$PGDATA" -o "$given -c listen_addresses=''" -w start
 run_sql() { PGHOST= psql -v ON_ERROR_STOP=1 --no-psqlrc --username "$POSTGRES_USER" --no-password "$@"; }
 if [ -z "$(run_sql -d postgres -tAc "SELECT 1 FROM pg_database WHERE datname = '$POSTGRES_DB'")" ]; then
   run_sql -d postgres --set db="$POSTGRES_DB" <<<'CREATE DATABASE :"db";'

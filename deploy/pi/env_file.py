@@ -1,0 +1,28 @@
+"""Can `.env` be read? Asked before compose is, which shows the value that it stumbles over: a password, perhaps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+_SETTING = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
+
+
+def faults(text: str) -> Iterator[str]:
+    """The lines that are no setting, with the number and the cure of each; never with what stands in it."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        if not (found := _SETTING.fullmatch(line.strip())):
+            yield f"line {number} is no NAME=value; correct it, or put # before it"
+        elif _is_open(found[2]):
+            yield f"line {number}: the value of {found[1]} begins with a quote that does not end; close it there"
+
+
+def _is_open(value: str) -> bool:
+    """Whether a quoted value does not end on its line."""
+    quote = value[:1]
+    if quote not in ('"', "'"):
+        return False
+    rest = value[1:].replace(f"\\{quote}", "") if quote == '"' else value[1:]
+    return quote not in rest
