@@ -135,7 +135,10 @@ class FakePi:
         Containers that lost their power start again if their restart policy says so, as dockerd has it at its start.
         """
         for container in self._cut:
-            policy = self._engine.docker("inspect", "--format", "{{.HostConfig.RestartPolicy.Name}}", container)
+            # one that removes itself at its end is gone
+            found = self._engine.docker("ps", "--all", "--quiet", "--filter", f"id={container}")
+            form = "{{.HostConfig.RestartPolicy.Name}}"
+            policy = self._engine.docker("inspect", "--format", form, container) if found else ""
             if policy in ("always", "unless-stopped"):
                 self._engine.docker("start", container)
         self._cut = []

@@ -83,7 +83,9 @@ _FAULTS = (
     "WHERE client_order_id NOT IN (SELECT client_order_id FROM orders)",
     "SELECT 'in the journal, not at the venue' AS fault, client_order_id, state FROM orders "
     "WHERE state IN ('accepted', 'filled', 'partly_filled', 'cancelled') "
-    "AND client_order_id NOT IN (SELECT client_order_id FROM paper_orders)",
+    "AND client_order_id NOT IN (SELECT client_order_id FROM paper_orders) "
+    # one that the last check before sending refused is cancelled, and no venue ever had it
+    "AND EXISTS (SELECT FROM order_events WHERE order_id = orders.id AND to_state = 'sending')",
     "SELECT 'nobody knows what became of it' AS fault, client_order_id, state FROM orders "
     "WHERE state IN ('planned', 'sending', 'unknown')",
     "SELECT 'cash does not add up' AS fault, a.market, opening_cash, cash, moved FROM paper_accounts a LEFT JOIN ("

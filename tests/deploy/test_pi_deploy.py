@@ -104,9 +104,10 @@ class Deployed:
         return {one["Config"]["Image"] for one in found if one["State"]["Running"]}
 
     def listed(self) -> list[str]:
-        """The images of all containers that run."""
-        label = f"label=com.docker.compose.project={self.stack.project}"
-        return self.engine.docker("ps", "--filter", label, "--format", "{{.Image}}").split()
+        """The images of all services that run, without those of a container that only answers a question."""
+        project, service = f"project={self.stack.project}", "oneoff=False"
+        labels = [word for one in (project, service) for word in ("--filter", f"label=com.docker.compose.{one}")]
+        return self.engine.docker("ps", *labels, "--format", "{{.Image}}").split()
 
     def halts(self) -> list[dict[str, str]]:
         """Who has halted everything, the newest row, if it still holds."""
