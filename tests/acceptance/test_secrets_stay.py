@@ -49,6 +49,8 @@ SECRETS = {
     "DEAD_MAN_PING_URL": "https://127.0.0.1:9/ping/5b1e-dead-77man-c2f0",
     "SIGNOZ_API_KEY": "signoz-6Ue0/Sg4+Ix8=",
     "GOOGLE_API_KEYS": "AIzaGoogle-1Db7Ln3Rx",
+    "RESTIC_REPOSITORY": "rest:https://backup:restic-Hn4+Wq8@127.0.0.1:9/copies",
+    "RESTIC_PASSWORD": "restic-pass/5Tz1+Lc7=",
     "OTEL_EXPORTER_OTLP_HEADERS": "ingestion-8Mv2Ka5Zt",
     "FLOWER_BASIC_AUTH": "flower-login-3Xq9Wj",
 }
