@@ -163,6 +163,7 @@ def test_a_rehearsal_asks_nobody_outside_whatever_the_settings_say(
     assert "name: autotrader-sandbox" in done.stdout
 
 
+@pytest.mark.usefixtures("env_file")
 def test_the_alertmanager_of_a_rehearsal_tells_the_stand_in_or_does_not_start(tmp_path: Path) -> None:
     live = tmp_path / ".env"
     real = "TELEGRAM_TOKEN=1:a-real-key\nTELEGRAM_CHAT_ID=42\nERROR_REPORTING_CHAT_ID=43\nGRAFANA_PASSWORD=a-password\n"
