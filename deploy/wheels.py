@@ -7,6 +7,7 @@ a wheel is named, and ends it with 1.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -46,7 +47,11 @@ def fault(lock: Path, machine: str, python: str) -> str:
     # uv makes the folder that it is to write nothing into
     with TemporaryDirectory() as folder:
         asks = command(lock.resolve(), machine, python)
-        done = subprocess.run(asks, cwd=folder, capture_output=True, text=True, check=False)
+        # uv trusts only its own authorities unless it is told; the name of that was changed once
+        trusts = {"UV_NATIVE_TLS": "true", "UV_SYSTEM_CERTS": "true"}
+        done = subprocess.run(
+            asks, cwd=folder, env={**os.environ, **trusts}, capture_output=True, text=True, check=False
+        )
     if done.returncode == 0:
         return ""
     missing = MISSING.search(done.stderr)
