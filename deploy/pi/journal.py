@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 
 from deploy.pi.layout import DeployError, Layout, append_line, write_whole
@@ -171,8 +170,3 @@ def _now() -> str:
 def new_id(kind: str) -> str:
     """The id of a deployment that begins now."""
     return f"{kind}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
-
-
-def log_end(path: Path) -> str:
-    """The last line of a log."""
-    return path.read_text(encoding="utf-8").rstrip().rpartition("\n")[2] if path.exists() else ""

@@ -73,13 +73,14 @@ class Stack:
 
     def up(self, release: Release, *services: str) -> None:
         """Start what does not run as it should, and wait until all of it is healthy. Raises `CommandFailed`."""
-        orphans = [] if services else ["--remove-orphans"]
-        self.compose(release, "up", "-d", "--wait", "--wait-timeout", str(self._wait_seconds), *orphans, *services)
+        self._up_well(release, *([] if services else ["--remove-orphans"]), *services)
 
     def start(self, release: Release, *services: str) -> None:
         """Start what does not run, and leave what runs as it is, whatever has changed. Raises `CommandFailed`."""
-        waits = ("--wait", "--wait-timeout", str(self._wait_seconds))
-        self.compose(release, "up", "-d", "--no-recreate", *waits, *services)
+        self._up_well(release, "--no-recreate", *services)
+
+    def _up_well(self, release: Release, *words: str) -> None:
+        self.compose(release, "up", "-d", "--wait", "--wait-timeout", str(self._wait_seconds), *words)
 
     def start_anyhow(self, release: Release) -> None:
         """Start it without waiting for health. Raises `CommandFailed`."""
