@@ -37,6 +37,9 @@ need_docker() {
 need_env() {
   [ -f "$ENV_FILE" ] || fail "$ENV_FILE is missing: make env writes one with passwords of its own, for you to fill in"
   [ -r "$ENV_FILE" ] || fail "$ENV_FILE cannot be read by $(id -un)"
+  # compose shows the value that it stumbles over
+  command -v python3 >/dev/null 2>&1 || return 0
+  told=$(python3 deploy/pi/env_file.py "$ENV_FILE") || fail "$ENV_FILE cannot be read:" "$told"
 }
 
 # The names of the overlays. `sandbox` goes after all whose addresses and keys it takes away, and `together` last: what

@@ -57,7 +57,7 @@ def _deploy(machine: Machine, asked: argparse.Namespace) -> int:
         raise DeployError("the tree has changes that no commit has: commit them, or DIRTY=1 marks the release as such")
     id = here.release_id(datetime.now(UTC))
     say(f"release {id} to {machine.to}")
-    found = _preflight(machine, asked.root, asked.project)
+    found = _preflight(machine, asked.root)
     with step("settings") as told:
         told.append(send_settings(machine, asked.root, id, found["env"], asked.send_env))
     try:
@@ -73,9 +73,9 @@ def _deploy(machine: Machine, asked: argparse.Namespace) -> int:
     return _launch(machine, asked, f"{asked.root}/releases/{id}/deploy/pi/switch.py", "deploy", id)
 
 
-def _preflight(machine: Machine, root: str, project: str) -> dict[str, Any]:
+def _preflight(machine: Machine, root: str) -> dict[str, Any]:
     with step("preflight") as told:
-        found = probe(machine, root, project)
+        found = probe(machine, root)
         wrong = list(faults(found, machine.to, root))
         for note in notes(found):
             say(f"  {note}")

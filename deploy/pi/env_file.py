@@ -1,9 +1,14 @@
-"""Can `.env` be read? Asked before compose is, which shows the value that it stumbles over: a password, perhaps."""
+"""Can `.env` be read? Asked before compose is, which shows the value that it stumbles over: a password, perhaps.
+
+`python3 deploy/pi/env_file.py FILE` prints each fault and ends with 1 if there is one.
+"""
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 _SETTING = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
 
@@ -26,3 +31,9 @@ def _is_open(value: str) -> bool:
         return False
     rest = value[1:].replace(f"\\{quote}", "") if quote == '"' else value[1:]
     return quote not in rest
+
+
+if __name__ == "__main__":
+    found = list(faults(Path(sys.argv[1]).read_text(encoding="utf-8", errors="replace")))
+    sys.stdout.writelines(f"{fault}\n" for fault in found)
+    sys.exit(1 if found else 0)

@@ -118,6 +118,7 @@ class Journal:
         }
         append_line(self.layout.history, json.dumps(line))
         self.save()
+        self.layout.begun.unlink(missing_ok=True)
 
 
 def read_journal(layout: Layout) -> Journal | None:

@@ -58,7 +58,7 @@ def follow(layout: Layout, id: str, line: int) -> int:
         elif time.monotonic() - idle_since > STARTS_SECONDS and not _boots():
             sys.stdout.write(
                 "nobody goes on with it: it was cut off. After a boot autotrader-stack.service brings it to its end, "
-                "`make status-pi` shows how; without that unit: `switch.py recover`\n"
+                f"`make status-pi` shows how; without that unit: {layout.command('recover')}\n"
             )
             return STOPPED
         time.sleep(_LOOK_SECONDS)

@@ -61,6 +61,16 @@ class Layout:
         return self.root / "current"
 
     @property
+    def begun(self) -> Path:
+        """The first release of a machine while it is deployed: where a boot finds the program that goes on."""
+        return self.state / "begun"
+
+    def command(self, word: str) -> str:
+        """What to type on the machine."""
+        program = Path(__file__).with_name("switch.py")
+        return f"`python3 {program} {word}{'' if self.root == DEFAULT_ROOT else f' --root {self.root}'}`"
+
+    @property
     def env(self) -> Path:
         return self.root / "shared" / ".env"
 
@@ -112,11 +122,19 @@ class Layout:
 
     def use(self, name: str) -> None:
         """Point `current` at a release, in one step: there is never none."""
-        fresh = self.current.with_name(".current.new")
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(Path("releases") / name)
-        os.replace(fresh, self.current)
-        sync_folder(self.root)
+        _point(self.current, Path("releases") / name)
+
+    def begin(self, name: str) -> None:
+        """Note the first release of the machine before anything of it is done."""
+        _point(self.begun, self.releases / name)
+
+
+def _point(link: Path, to: Path) -> None:
+    fresh = link.with_name(f".{link.name}.new")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(to)
+    os.replace(fresh, link)
+    sync_folder(link.parent)
 
 
 def _told(said: dict[str, Any]) -> tuple[str, str, str, tuple[str, ...]]:

@@ -22,9 +22,9 @@ LARGE_PAGES = 16384
 PROVISION = "`make provision-pi PI={to}` sets it up"
 
 
-def probe(machine: Machine, root: str, project: str) -> dict[str, Any]:
+def probe(machine: Machine, root: str) -> dict[str, Any]:
     """What the machine says of itself. Raises `DeployError`."""
-    done = machine.run(["python3", "-", root, project], given=PROBE.read_text(encoding="utf-8"), check=False)
+    done = machine.run(["python3", "-", root], given=PROBE.read_text(encoding="utf-8"), check=False)
     try:
         found: dict[str, Any] = json.loads(done.stdout.strip().rpartition("\n")[2])
     except ValueError:
@@ -74,7 +74,10 @@ def faults(found: dict[str, Any], to: str, root: str, now: float | None = None) 
         yield "another deployment is under way there; `make status-pi` shows how far it is"
     if found["ports_taken"]:
         ports = ", ".join(map(str, found["ports_taken"]))
-        yield f"port {ports} is taken by another program: stop it, or set HTTP_PORT and HTTPS_PORT in its .env"
+        yield (
+            f"port {ports} is taken there: stop the program that has it (`make down` where `make up` was), or set "
+            "HTTP_PORT and HTTPS_PORT in its .env"
+        )
 
 
 def notes(found: dict[str, Any]) -> Iterator[str]:

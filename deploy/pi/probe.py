@@ -1,6 +1,6 @@
 """What a machine is like, as JSON. Sent to it as text and run there by its own python3, before anything else is there.
 
-python3 - ROOT PROJECT < probe.py
+python3 - ROOT < probe.py
 """
 
 import fcntl
@@ -80,8 +80,16 @@ def is_busy(root: Path) -> bool:
     return False
 
 
+def was_cut_off(root: Path) -> bool:
+    """Whether a deployment waits to be brought to its end, whose containers may run."""
+    try:
+        return json.loads(text_of(str(root / "state" / "deploy.json")))["phase"] != "ended"
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
 def taken(root: Path) -> list[int]:
-    """The ports of nginx that somebody else has; asked only while nothing of ours can have them."""
+    """The ports of nginx that somebody has; asked only while no release of this folder can have them."""
     env = dict(line.split("=", 1) for line in text_of(str(root / "shared" / ".env")).splitlines() if "=" in line)
     ports = [env.get("HTTP_PORT", "80").strip(), env.get("HTTPS_PORT", "443").strip()]
     found = []
@@ -93,12 +101,11 @@ def taken(root: Path) -> list[int]:
     return found
 
 
-def main(root: Path, project: str) -> dict[str, object]:
+def main(root: Path) -> dict[str, object]:
     docker_code, docker = said("docker", "version", "--format", "{{.Server.Version}}")
     _, docker_root = said("docker", "info", "--format", "{{.DockerRootDir}}")
     compose_code, compose = said("docker", "compose", "version", "--short")
     current = root / "current"
-    _, ours = said("docker", "ps", "--quiet", "--filter", f"label=com.docker.compose.project={project}")
     return {
         "machine": platform.machine(),
         "system": platform.system(),
@@ -118,9 +125,9 @@ def main(root: Path, project: str) -> dict[str, object]:
         "env": (root / "shared" / ".env").is_file(),
         "busy": is_busy(root),
         "current": Path(os.readlink(current)).name if current.is_symlink() else "",
-        "ports_taken": [] if current.is_symlink() or ours else taken(root),
+        "ports_taken": [] if current.is_symlink() or was_cut_off(root) else taken(root),
     }
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(main(Path(sys.argv[1]), sys.argv[2])) + "\n")
+    sys.stdout.write(json.dumps(main(Path(sys.argv[1]))) + "\n")

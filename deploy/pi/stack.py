@@ -24,6 +24,9 @@ LINES_SHOWN = 20
 STAGES = {"beat": 0, "notifier": 2, "sandbox": 3}
 # set by compose, or where docker keeps what it needs; nothing else of this environment changes what a release is
 PASSED_ON = ("PATH", "HOME", "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "LANG", "XDG_RUNTIME_DIR")
+# as the Dockerfile has it
+TITLE = "autotrader"
+_LABELS = ("org.opencontainers.image.title", "com.docker.compose.service", "com.docker.compose.oneoff")
 _PR_SET_PDEATHSIG = 1
 _IS_THERE = "\"SELECT to_regclass('orders') IS NOT NULL\""
 _ORDERS = '"SELECT count(*) FROM orders"'
@@ -35,10 +38,11 @@ class CommandFailed(DeployError):
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One of the project's, as docker lists it. `oneoff` is one of `compose run`."""
+    """One of the project's, as docker lists it. `title` is what its image calls itself, by a label, whatever became of
+    the image's name since; `oneoff` is one of `compose run`."""
 
     id: str
-    image: str
+    title: str
     state: str
     service: str
     oneoff: bool
@@ -112,18 +116,17 @@ class Stack:
 
     def containers(self, project: str) -> list[Container]:
         """Every container of the project, also those that have ended."""
-        labels = "\t".join(f'{{{{.Label "com.docker.compose.{name}"}}}}' for name in ("service", "oneoff"))
+        title, service, oneoff = (f'{{{{.Label "{name}"}}}}' for name in _LABELS)
         listed = self._docker(
             *("ps", "--all", "--no-trunc", "--filter", f"label=com.docker.compose.project={project}"),
-            *("--format", f"{{{{.ID}}}}\t{{{{.Image}}}}\t{{{{.State}}}}\t{labels}"),
+            *("--format", f"{{{{.ID}}}}\t{title}\t{{{{.State}}}}\t{service}\t{oneoff}"),
         ).stdout
         rows = [line.split("\t") for line in listed.splitlines()]
-        return [Container(id, image, state, service, oneoff == "True") for id, image, state, service, oneoff in rows]
+        return [Container(id, title, state, service, oneoff == "True") for id, title, state, service, oneoff in rows]
 
     def acting(self, release: Release) -> list[Container]:
         """The containers of any release of the project that could trade or fire a schedule."""
-        ours = release.image.rpartition(":")[0]
-        return [one for one in self.containers(release.project) if one.acts and one.image.rpartition(":")[0] == ours]
+        return [one for one in self.containers(release.project) if one.acts and one.title == TITLE]
 
     def stop_all(self, release: Release) -> int:
         """Have every process of every release end in order, each with its own time for it; how many there were.
@@ -175,11 +178,14 @@ class Stack:
 
     def compose(self, release: Release, *arguments: str, check: bool = True) -> str:
         """What `docker compose` prints for a release. Raises `CommandFailed`."""
+        return self.run(self.words(release, *arguments), release, extra=self.environment(release), check=check).stdout
+
+    def words(self, release: Release, *arguments: str) -> list[str]:
+        """The command line of `docker compose` for a release, in its `environment`."""
         files = [part for path in release.files for part in ("-f", str(path))]
         # as deploy/stack.sh: what compose.sandbox.yaml keeps from starting, unless the overlay is there that it is for
         files += ["--profile", "monitoring"] if "monitoring" in release.overlays else []
-        given = ["docker", "compose", "--env-file", str(self._layout.env), "-p", release.project, *files, *arguments]
-        return self.run(given, release, extra=self.environment(release), check=check).stdout
+        return ["docker", "compose", "--env-file", str(self._layout.env), "-p", release.project, *files, *arguments]
 
     def environment(self, release: Release) -> dict[str, str]:
         """What the compose files of a release read besides `.env`."""

@@ -105,7 +105,7 @@ def _containers(layout: Layout, stack: Stack, used: str | None) -> list[tuple[st
         ended_well = one["State"] == "exited" and one["ExitCode"] == 0 and one["Service"] in short
         good = ended_well or (one["State"] == "running" and one.get("Health", "") in ("", "healthy"))
         rows.append((one["Service"], str(one.get("Status") or one["State"]), good))
-    return sorted(rows) or [("containers", "none; `switch.py up` starts them", False)]
+    return sorted(rows) or [("containers", f"none; {layout.command('up')} starts them", False)]
 
 
 def _that_end(stack: Stack, release: Release) -> set[str]:

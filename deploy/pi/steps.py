@@ -219,7 +219,7 @@ class Deployment:
             raise DeployError(
                 f"the schema cannot go back, and the dump {facts.dump or '(none)'} cannot be put back without losing "
                 f"orders: there were {facts.orders} and are {now}. All processes are stopped and nothing is lost; look "
-                "into the database, then `switch.py recover`"
+                f"into the database, then {self.journal.layout.command('recover')}"
             )
         self.stack.put_back(used, facts.dump)
         return (

@@ -44,7 +44,9 @@ def main(argv: list[str] | None = None) -> int:
     except DeployError as error:
         return _fail(str(error), REFUSED)
     except OSError as error:
-        return _fail(f"{error.filename or 'the disk'}: {error.strerror}; `switch.py recover` goes on from here", FAILED)
+        return _fail(f"{error.filename or 'the disk'}: {error.strerror}; {layout.command('recover')} goes on", FAILED)
+    except KeyboardInterrupt:
+        return _fail(f"interrupted; {layout.command('recover')} brings to its end what had begun", FAILED)
     return code
 
 
@@ -77,6 +79,8 @@ def _run(layout: Layout, lock: int, id: str, asked: argparse.Namespace) -> int:
     program = str(target.program if asked.kind == "deploy" or previous is None else previous.program)
     journal = Journal(layout, id, asked.kind, target.id, previous.id if previous else None, program)
     journal.began = f"{time.strftime('%Y-%m-%dT%H:%M:%S+00:00', time.gmtime())}"
+    if previous is None:
+        layout.begin(target.id)
     journal.save()
     journal.say(
         f"{asked.kind} of {target.id}" + (f", from {previous.id}" if previous else ", the first of this machine")
@@ -102,7 +106,7 @@ def _forward_or_back(deployment: Deployment) -> int:
         return DONE
     if journal.layout.current_id() == journal.target:
         journal.say(f"release {journal.target} runs, but its orders are still held: {fault}")
-        raise DeployError(f"{fault}\n`switch.py recover` tries again to let it trade")
+        raise DeployError(f"{fault}\n{journal.layout.command('recover')} tries again to let it trade")
     return _back(deployment, fault)
 
 
@@ -112,7 +116,7 @@ def _back(deployment: Deployment, fault: str) -> int:
         deployment.back(fault)
     except DeployError as error:
         journal.say(f"NOT BROUGHT BACK: {error}")
-        raise DeployError(f"{error}\nthen run `switch.py recover`, which goes on from there") from None
+        raise DeployError(f"{error}\nthen run {journal.layout.command('recover')}, which goes on from there") from None
     kept = f"release {journal.previous} is in use" if journal.previous else "no release is in use"
     journal.say(f"{journal.outcome}: {kept}. The fault was: {journal.headline}")
     return FAILED
@@ -207,9 +211,8 @@ def _logs(layout: Layout, asked: argparse.Namespace) -> int:
     if (used := layout.current_id()) is None:
         raise DeployError("no release is in use; `make deploy-pi` brings one")
     stack, release = Stack(layout), layout.release(used)
-    files = [part for path in release.files for part in ("-f", str(path))]
-    words = ["docker", "compose", "--env-file", str(layout.env), "-p", release.project, *files, "logs"]
-    words += ["--tail", str(asked.tail), *(["--follow"] if asked.follow else []), *asked.service]
+    words = stack.words(release, "logs", "--tail", str(asked.tail), *(["--follow"] if asked.follow else []))
+    words += asked.service
     return subprocess.run(words, env={**os.environ, **stack.environment(release)}, check=False).returncode
 
 

@@ -86,8 +86,8 @@ _FAULTS = (
     "AND client_order_id NOT IN (SELECT client_order_id FROM paper_orders) "
     # one that the last check before sending refused is cancelled, and no venue ever had it
     "AND EXISTS (SELECT FROM order_events WHERE order_id = orders.id AND to_state = 'sending')",
-    "SELECT 'nobody knows what became of it' AS fault, client_order_id, state FROM orders "
-    "WHERE state IN ('planned', 'sending', 'unknown')",
+    "SELECT 'nobody knows what became of it' AS fault, client_order_id, market, symbol, state, created_at, now() "
+    "FROM orders WHERE state IN ('planned', 'sending', 'unknown')",
     "SELECT 'cash does not add up' AS fault, a.market, opening_cash, cash, moved FROM paper_accounts a LEFT JOIN ("
     "SELECT f.market, sum(CASE side WHEN 'buy' THEN -f.price * f.quantity ELSE f.price * f.quantity END - fee) AS moved"
     " FROM fills f JOIN orders ON orders.id = order_id GROUP BY f.market) b ON a.market = b.market "

@@ -48,6 +48,8 @@ def test_a_password_that_is_missing_is_named(stack: Stack) -> None:
         ("API_OPERATE_TOKEN", "short-secret"),
         ("REDIS_PASSWORD", "with/a-slash@secret"),
         ("TELEGRAM_TOKEN", ""),
+        # compose itself would show it
+        ("KIS_APP_SECRET", '"secret-without-an-end'),
     ],
 )
 def test_a_setting_that_cannot_be_is_named_and_a_secret_is_not_shown(stack: Stack, name: str, value: str) -> None:

@@ -63,7 +63,7 @@ class Machine:
         return image if state == "running" else ""
 
     def boot(self) -> None:
-        """The power is back: docker starts what was not stopped by somebody, in no order and of any release."""
+        """The power is back: docker starts what had run, in no order and of any release."""
         self.calls, self.cut_at = 0, None
 
     def switch(self, *arguments: str, cut_at: tuple[int, bool] | None = None) -> int:
@@ -110,8 +110,10 @@ class TwinStack(Stack):
             case ["docker", "image", "rm", image]:
                 machine.images.discard(image)
             case ["docker", "ps", *_]:
+                # the images of the stores have no title
                 rows = [
-                    f"{name}\t{image}\t{state}\t{name}\tFalse" for name, (image, state) in machine.containers.items()
+                    f"{name}\t{image.partition(':')[0] if ':' in image else ''}\t{state}\t{name}\tFalse"
+                    for name, (image, state) in machine.containers.items()
                 ]
                 return "\n".join(rows)
             case ["docker", "stop", *names]:

@@ -87,10 +87,25 @@ def test_large_pages_are_noted_and_no_fault() -> None:
 
 
 def test_the_probe_runs_here_and_tells_all_that_is_judged(tmp_path: Path) -> None:
-    found = probe(LOCAL, str(tmp_path), "autotrader-nobody")
+    found = probe(LOCAL, str(tmp_path))
     assert set(found) == {*GOOD, "user"}
     assert abs(found["time"] - time.time()) < 3600
     assert found["root_writable"]
+
+
+def test_a_taken_port_is_told_unless_a_release_of_this_folder_may_have_it(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "state").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        (tmp_path / "shared" / ".env").write_text(f"HTTP_PORT=1\nHTTPS_PORT={port}\n")
+        assert probe(LOCAL, str(tmp_path))["ports_taken"] == [port]
+        for phase, told in (("ended", [port]), ("forward", []), ("back", [])):
+            (tmp_path / "state" / "deploy.json").write_text(json.dumps({"phase": phase}))
+            assert probe(LOCAL, str(tmp_path))["ports_taken"] == told
+        (tmp_path / "state" / "deploy.json").unlink()
+        (tmp_path / "current").symlink_to("releases/any")
+        assert probe(LOCAL, str(tmp_path))["ports_taken"] == []
 
 
 def test_a_machine_that_cannot_be_reached_is_told_with_what_to_do() -> None:

@@ -164,7 +164,10 @@ def test_a_first_deployment_that_is_cut_at_any_command_can_be_repeated(
             machine.switch("deploy", NEW, cut_at=(call, after))
         except PowerCut:
             machine.boot()
+            # the unit of the boot finds whom to ask
+            assert machine.layout.current_id() == NEW or machine.layout.begun.resolve().name == NEW
         assert machine.switch("recover") == 0
+        assert not machine.layout.begun.is_symlink()
         if machine.layout.current_id() is None:
             assert machine.switch("deploy", NEW) == 0
         assert {machine.runs(name) for name in APP} == {f"autotrader:{NEW}"}

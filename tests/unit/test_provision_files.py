@@ -62,7 +62,8 @@ def test_the_port_one_came_by_stays_open() -> None:
 def test_units_are_for_the_folder_and_the_user_that_deploys() -> None:
     text = unit("autotrader-stack.service", "/srv/trader", "pi").text
     assert "/opt/autotrader" not in text
-    assert "ExecStart=/usr/bin/python3 /srv/trader/current/deploy/pi/switch.py up --root /srv/trader" in text
+    assert "p=/srv/trader/current/deploy/pi/switch.py" in text
+    assert "exec /usr/bin/python3 $$p up --root /srv/trader'" in text
     assert "\nUser=pi\n" in text
 
 
