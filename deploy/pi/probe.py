@@ -83,7 +83,7 @@ def is_busy(root: Path) -> bool:
 def was_cut_off(root: Path) -> bool:
     """Whether a deployment waits to be brought to its end, whose containers may run."""
     try:
-        return json.loads(text_of(str(root / "state" / "deploy.json")))["phase"] != "ended"
+        return bool(json.loads(text_of(str(root / "state" / "deploy.json")))["phase"] != "ended")
     except (ValueError, KeyError, TypeError):
         return False
 
