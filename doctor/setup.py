@@ -6,12 +6,16 @@ from datetime import UTC, datetime, timedelta
 
 import aiohttp
 
-from doctor.findings import Finding, fault, ok, skipped, why
+from doctor.findings import Finding, fault, ok, skipped, warning, why
 from settings import MARKETS, Settings
 from trading.risk import MAX_CLOCK_OFFSET
 from trading.strategy import BadStrategy
 from workers.clock import PROOF, ClockWatch
 
+# of a worker's slots, for the guard and the resolver
+KEPT_FREE = 2
+# as WORKER_CONCURRENCY allows
+MOST_SLOTS = 64
 YAHOO = "https://query1.finance.yahoo.com"
 
 
@@ -38,7 +42,21 @@ def configuration(settings: Settings) -> list[Finding]:
             found.append(ok(name, "LIVE: orders go to the account of the keys, once the market is armed"))
         else:
             found.append(ok(name, "paper: no order key is needed"))
-    return found
+    return [*found, *_slots(settings)]
+
+
+def _slots(settings: Settings) -> list[Finding]:
+    """The markets whose sweep may take every slot of their worker, and what looks at stops and orders waits for one."""
+    enough = settings.worker_concurrency - KEPT_FREE
+    return [
+        warning(
+            f"worker {market}",
+            f"a sweep of {count} symbols may take all {settings.worker_concurrency} slots, and stop-losses wait until "
+            f"one is free; set WORKER_CONCURRENCY={min(count + KEPT_FREE, MOST_SLOTS)}",
+        )
+        for market in MARKETS
+        if (count := len(settings.symbols(market))) > enough and settings.worker_concurrency < MOST_SLOTS
+    ]
 
 
 async def venues(settings: Settings, session: aiohttp.ClientSession) -> list[Finding]:

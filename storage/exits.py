@@ -12,11 +12,13 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.errors import Contradiction, NotFound
-from storage.tables import risk_exits
+from storage.tables import fills, orders, risk_exits
 from trading.exits import Exit, ExitKind
 
 # between a conflict and the look at what it was with, the open exit may end; more than once is no coincidence
 TRIES = 5
+# how the outcome of an exit begins that has ended with something left
+GAVE_UP = ("sold_part", "given_up")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,25 @@ async def open_exits(engine: AsyncEngine, market: str) -> list[OpenExit]:
     """The open exits of a market, oldest first."""
     async with engine.connect() as connection:
         return await _open(connection, risk_exits.c.market == market)
+
+
+async def left_over(engine: AsyncEngine, market: str, symbol: str) -> Decimal | None:
+    """The units that the last exit of a symbol could not sell, where it has ended with some left; else None."""
+    sold = (
+        select(func.coalesce(func.sum(fills.c.quantity), 0))
+        .join(orders, orders.c.id == fills.c.order_id)
+        .where(orders.c.exit_id == risk_exits.c.id)
+        .scalar_subquery()
+    )
+    statement = (
+        select(risk_exits.c.outcome, risk_exits.c.quantity - sold)
+        .where(risk_exits.c.market == market, risk_exits.c.symbol == symbol, risk_exits.c.ended_at.is_not(None))
+        .order_by(risk_exits.c.ended_at.desc())
+        .limit(1)
+    )
+    async with engine.connect() as connection:
+        row = (await connection.execute(statement)).one_or_none()
+    return None if row is None or not str(row[0]).startswith(GAVE_UP) else Decimal(row[1])
 
 
 async def end(engine: AsyncEngine, exit_id: UUID, outcome: str) -> bool:

@@ -77,7 +77,8 @@ async def adopt(engine: AsyncEngine, market: str, found: OpenOrder, trace_id: st
     """Take an order of the venue that nobody here sent into the journal, as accepted; None where it is known.
 
     What it has traded already is told by the next look at it. Raises `SymbolBlocked` while an order of its symbol
-    and side is unproven: that one may be it.
+    and side is unproven: that one may be it. Raises `Contradiction` for one that the journal knows as never created:
+    what was made in its place may be in the book, too.
     """
     client_order_id = found.client_order_id or f"adopted-{market}-{found.venue_order_id}"
     known = (orders.c.market == market) & (
@@ -95,7 +96,14 @@ async def adopt(engine: AsyncEngine, market: str, found: OpenOrder, trace_id: st
     )
     try:
         async with engine.begin() as connection:
-            if await connection.scalar(select(orders.c.id).where(known)) is not None:
+            states = [OrderState(state) for state in await connection.scalars(select(orders.c.state).where(known))]
+            for state in states:
+                if state in _NEVER_TRADED:
+                    raise Contradiction(
+                        f"{market} {found.symbol}: order {found.venue_order_id} rests at the venue, and the journal "
+                        f"calls it {state}; cancel it there by hand"
+                    )
+            if states:
                 return None
             statement = insert(orders).values(**_columns(intent, Origin(adopted=True)), trace_id=trace_id)
             order_id = await connection.scalar(statement.on_conflict_do_nothing().returning(orders.c.id))

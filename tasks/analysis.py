@@ -115,6 +115,8 @@ async def see_through(runtime: Runtime, market: str, symbol: str, run: uuid.UUID
     try:
         async with symbol_lease(runtime.redis, market, symbol, within=runtime.leases) as held:
             if not await runs.is_pending(runtime.engine, run, symbol):
+                # whoever ended it may have been killed before it ended the run
+                await complete(runtime, market, run)
                 return "duplicate"
             outcome = await pipeline.analyse_and_trade(runtime, market, symbol, run) if held else "busy"
             await runs.finish_symbol(runtime.engine, run, symbol, outcome)

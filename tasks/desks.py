@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from notifications.spool import spool_of
 from notifications.texts import Links
 from notifications.trades import TradeNotifier
 from tasks.placing import Desk
+from trading.markets import ASSET_TYPES
+from trading.types import Instrument
 from workers.runtime import Runtime
 
 
@@ -20,6 +24,14 @@ def notifier_of(runtime: Runtime) -> TradeNotifier:
         links=Links(settings.signoz_url, settings.flower_url),
         spool=spool_of(settings),
     )
+
+
+async def account_desk(runtime: Runtime, market: str, symbol: str, currency: str) -> Desk:
+    """The desk of a symbol whose quotes cannot be had now: to ask what became of orders, and to cancel them. Its name,
+    steps and fees are not known, so nothing can be placed there."""
+    zero = Decimal(0)
+    bare = Instrument(market, symbol, "", ASSET_TYPES[market], currency, zero, zero, zero)
+    return Desk(runtime, await runtime.broker(market), notifier_of(runtime), bare)
 
 
 async def desk_of(runtime: Runtime, market: str, symbol: str) -> Desk:

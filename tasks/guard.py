@@ -18,7 +18,6 @@ from notifications.risk_words import ExitOutcome
 from settings import check_market
 from storage import analyses, exits, high_waters, trades
 from storage import orders as journal
-from storage.errors import StorageError
 from storage.exits import OpenExit
 from storage.journal import JournalOrder, Origin
 from tasks.app import app, settings
@@ -29,17 +28,16 @@ from tasks.placing import Desk, NotArmed, check_armed, place, tell
 from tasks.settling import cancel_resting, settle_symbol
 from tasks.strategies import strategy_of
 from tasks.trade import situation_of
+from tasks.turns import raise_all, turn
 from telemetry import instruments
 from telemetry.trace_ids import current_trace_id
-from trading.errors import BadQuote
 from trading.exits import Exit, ExitKind, check_exit
-from trading.ladder import grid_down
+from trading.ladder import grid_down, smallest_value
 from trading.orders import HIGHEST, client_order_id
 from trading.risk import Purpose, check
 from trading.state import State
 from trading.ticks import round_down
 from trading.types import Instrument, OrderIntent, Position, Quote, Refusal, Side, TimeInForce
-from workers.errors import VenueError
 from workers.ports import MarketData
 from workers.runtime import Runtime, current_runtime
 
@@ -47,6 +45,8 @@ log = logging.getLogger(__name__)
 
 # too little is left for an order: the position cannot be closed by one
 ENDS_IT = frozenset({"below_minimum"})
+# the next turn is soon, and the other symbols wait for theirs
+LEASE_WAIT_SECONDS = 2.0
 
 Result = dict[str, Any]
 
@@ -67,8 +67,8 @@ async def guard(self: Any, market: str) -> Result:
 
 
 async def guard_market(runtime: Runtime, market: str, now: datetime) -> Result:
-    """What `guard` does: the outcome of each symbol that has one. Every symbol has its turn; then the first error
-    there was is raised."""
+    """What `guard` does: the outcome of each symbol that has one. Every symbol has its turn; then what
+    went wrong is raised."""
     if not (runtime.settings.ignore_market_hours or is_open(market, now).open):
         return {"market": market, "outcome": "closed"}
     holdings = await (await runtime.broker(market)).holdings()
@@ -81,15 +81,11 @@ async def guard_market(runtime: Runtime, market: str, now: datetime) -> Result:
             # whatever is bought next begins with a mark of its own
             await high_waters.forget(runtime.engine, market, symbol)
             continue
-        try:
+        with turn(errors, symbol):
             outcome = await guard_symbol(runtime, market, symbol, held.get(symbol), begun.get(symbol))
-        except (VenueError, StorageError, BadQuote) as error:
-            errors.append(error)
-            continue
-        if outcome is not None:
-            ended[symbol] = outcome
-    if errors:
-        raise errors[0]
+            if outcome is not None:
+                ended[symbol] = outcome
+    raise_all(errors, market)
     return {"market": market, "outcome": "checked", "symbols": ended}
 
 
@@ -105,22 +101,27 @@ async def guard_symbol(
     client = await runtime.market(market)
     instrument, quote = await client.instrument(symbol), await client.quote(symbol)
     instruments.data_age.set((runtime.now() - quote.at).total_seconds(), {"market": market})
-    found = None if position is None or begun else await find_exit(runtime, instrument, position, quote)
-    if found is None and begun is None:
+    if begun is None and (position is None or await find_exit(runtime, instrument, position, quote) is None):
         return None
-    async with symbol_lease(runtime.redis, market, symbol, within=runtime.leases) as held:
+    async with symbol_lease(runtime.redis, market, symbol, wait=LEASE_WAIT_SECONDS, within=runtime.leases) as held:
         if not held:
             return "busy"
         desk = await desk_of(runtime, market, symbol)
+        # all of it again: whoever had the lease until now may have sold
+        begun = await exits.find_open(runtime.engine, market, symbol)
         if begun is None:
-            assert found is not None
-            assert position is not None
+            quote = await client.quote(symbol)
+            holdings = await desk.broker.holdings()
+            position = None if holdings is None else holdings.positions.get(symbol)
+            found = None if position is None else await find_exit(runtime, instrument, position, quote)
+            if found is None or position is None:
+                return None
             begun = await begin(desk, found, position)
         return await leave(desk, client, begun, quote)
 
 
 async def find_exit(runtime: Runtime, instrument: Instrument, position: Position, quote: Quote) -> Exit | None:
-    """The rule of the symbol's strategy that the price has reached, if one has."""
+    """The rule of the symbol's strategy that the price has reached, if one has, and an exit may come of it."""
     market, symbol = instrument.market, instrument.symbol
     strategy = strategy_of(runtime.settings, market, symbol, instrument.currency)
     if not strategy.enabled:
@@ -129,7 +130,17 @@ async def find_exit(runtime: Runtime, instrument: Instrument, position: Position
     if strategy.trailing:
         mark = await high_waters.raise_to(runtime.engine, market, symbol, quote.price)
     atr = await analyses.last_atr(runtime.engine, market, symbol) if strategy.atr_exits or strategy.trailing else None
-    return check_exit(position, quote, strategy, atr, mark)
+    found = check_exit(position, quote, strategy, atr, mark)
+    return None if found is None or await was_given_up(runtime, instrument, position, quote) else found
+
+
+async def was_given_up(runtime: Runtime, instrument: Instrument, position: Position, quote: Quote) -> bool:
+    """Whether the position is too little to be sold, and its last exit has ended with that already: to begin another at
+    each turn would sell no more, and tell it each time."""
+    if round_down(position.quantity, instrument.quantity_step) * quote.price >= smallest_value(quote.price, instrument):
+        return False
+    left = await exits.left_over(runtime.engine, instrument.market, instrument.symbol)
+    return left is not None and position.quantity <= left
 
 
 async def begin(desk: Desk, found: Exit, position: Position) -> OpenExit:

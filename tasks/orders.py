@@ -15,11 +15,12 @@ from storage.errors import StorageError, SymbolBlocked
 from storage.journal import JournalOrder
 from tasks.app import app, settings
 from tasks.base import AsyncTask
-from tasks.desks import desk_of, notifier_of
+from tasks.desks import account_desk, desk_of, notifier_of
 from tasks.lease import symbol_lease
 from tasks.placing import Desk
 from tasks.settling import cancel, refresh, settle_symbol
 from tasks.strategies import strategy_of
+from tasks.turns import raise_all, turn
 from telemetry import instruments
 from telemetry.trace_ids import current_trace_id
 from trading.state import State, TradingState, effective, live_allowed
@@ -56,7 +57,7 @@ async def resolve(self: Any, market: str) -> Result:
 async def resolve_market(runtime: Runtime, market: str, now: datetime) -> Result:
     """What `resolve` does, as counts. A symbol that is being traded now is left to the run that has its lease.
 
-    Every symbol has its turn; then the first error there was is raised.
+    Every order has its turn; then what went wrong is raised.
     """
     unproven = await journal.unproven(runtime.engine, market)
     await show_unproven(runtime, unproven, now)
@@ -65,15 +66,13 @@ async def resolve_market(runtime: Runtime, market: str, now: datetime) -> Result
     resting = await journal.resting(runtime.engine, market)
     errors: list[Exception] = []
     book = await read_book(runtime, market, resting, now, errors)
-    symbols = {order.intent.symbol for order in [*unproven, *planned, *(resting if book is not None else [])]}
-    for symbol in sorted(symbols):
-        try:
-            await resolve_symbol(runtime, market, symbol, book, now)
-        except (VenueError, StorageError) as error:
-            errors.append(error)
+    concerned = [*unproven, *planned, *(resting if book is not None else [])]
+    symbols = {order.intent.symbol: order.intent.currency for order in concerned}
+    for symbol, currency in sorted(symbols.items()):
+        with turn(errors, symbol):
+            await resolve_symbol(runtime, market, symbol, currency, book, now, errors)
     adopted = await adopt(runtime, market, book or {}, errors)
-    if errors:
-        raise errors[0]
+    raise_all(errors, market)
     return {"market": market, "symbols": len(symbols), "unproven": len(unproven), "adopted": adopted}
 
 
@@ -97,12 +96,23 @@ async def read_book(
     return {order.venue_order_id: order for order in found}
 
 
-async def resolve_symbol(runtime: Runtime, market: str, symbol: str, book: Book | None, now: datetime) -> None:
+async def resolve_symbol(
+    runtime: Runtime,
+    market: str,
+    symbol: str,
+    currency: str,
+    book: Book | None,
+    now: datetime,
+    errors: list[Exception],
+) -> None:
     """Settle and follow the orders of one symbol under its lease, or leave it to the run that holds it."""
     async with symbol_lease(runtime.redis, market, symbol, wait=0, within=runtime.leases) as held:
         if not held:
             return
-        desk = await desk_of(runtime, market, symbol)
+        desk = await account_desk(runtime, market, symbol, currency)
+        # the account may answer where quotes do not, and knows what became of the orders
+        with turn(errors, symbol):
+            desk = await desk_of(runtime, market, symbol)
         try:
             await settle_symbol(desk)
         except Ambiguous as error:
@@ -112,7 +122,9 @@ async def resolve_symbol(runtime: Runtime, market: str, symbol: str, book: Book 
             return
         # read again: only now nobody else changes them
         for order in await journal.resting(runtime.engine, market, symbol):
-            await follow(desk, order, book, now)
+            # one that the venue does not show any more keeps no other from being followed, or taken out
+            with turn(errors, f"{symbol}, order {order.venue_order_id}"):
+                await follow(desk, order, book, now)
 
 
 async def follow(desk: Desk, order: JournalOrder, book: Book, now: datetime) -> None:

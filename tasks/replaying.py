@@ -22,6 +22,7 @@ from tasks.analysis import see_through
 from tasks.guard import guard_market
 from tasks.orders import resolve_symbol
 from tasks.strategies import strategy_of
+from tasks.turns import raise_all
 from trading.exits import check_exit
 from trading.types import Instrument, Position, Quote, Side
 from workers.simulated import SimulatedRuntime
@@ -115,10 +116,12 @@ class Walk:
     async def _look(self) -> None:
         """The resolver's look at what rests, and the guard's at what is held."""
         world, market = self.world, self.market
-        if self._standing.resting:
+        if resting := self._standing.resting:
             broker = await world.broker(market)
             book = {order.venue_order_id: order for order in await broker.open_orders()}
-            await resolve_symbol(world, market, self.symbol, book, world.now())
+            errors: list[Exception] = []
+            await resolve_symbol(world, market, self.symbol, resting[0].intent.currency, book, world.now(), errors)
+            raise_all(errors, market)
         await guard_market(world, market, world.now())
         self._standing = await self._look_up()
 

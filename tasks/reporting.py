@@ -19,21 +19,32 @@ def report_failure(
     args: tuple[Any, ...] = (),
     **_: Any,
 ) -> None:
-    """Tell the error chat what failed, where, and in which trace; runs in the thread of the task."""
+    """Tell the error chat what failed, where, and in which trace; runs in the thread of the task.
+
+    Of several at once each is told: they are of different symbols.
+    """
     if exception is None:
         return
-    reporter.report(
-        exception,
-        task=sender.name,
-        task_id=task_id,
-        market=str(args[0]) if args else "",
-        symbol=str(args[1]) if len(args) > 1 else "",
-        queue=(sender.request.delivery_info or {}).get("routing_key", ""),
-        worker=worker,
-        trace_id=current_trace_id(),
-        # what killed workers will not be tried again by itself
-        level="CRITICAL" if isinstance(exception, LostTooOften) else "ERROR",
-    )
+    for error in single(exception):
+        reporter.report(
+            error,
+            task=sender.name,
+            task_id=task_id,
+            market=str(args[0]) if args else "",
+            symbol=str(args[1]) if len(args) > 1 else "",
+            queue=(sender.request.delivery_info or {}).get("routing_key", ""),
+            worker=worker,
+            trace_id=current_trace_id(),
+            # what killed workers will not be tried again by itself
+            level="CRITICAL" if isinstance(error, LostTooOften) else "ERROR",
+        )
+
+
+def single(error: BaseException) -> list[BaseException]:
+    """The errors of a group, and of the groups in it; of any other error, itself."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [one for inner in error.exceptions for one in single(inner)]
 
 
 def report_unstored_failure(

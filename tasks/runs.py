@@ -12,6 +12,7 @@ from storage.errors import StorageError
 from tasks.desks import notifier_of
 from tasks.losses import check_losses
 from tasks.portfolio import take_snapshot
+from tasks.turns import raise_all, turn
 from workers.errors import VenueError
 from workers.runtime import Runtime
 
@@ -26,12 +27,15 @@ async def complete(runtime: Runtime, market: str, run_id: uuid.UUID) -> None:
     """Whoever ends the last symbol of a run closes it, values the portfolio, looks at its losses and sums it up."""
     if not await runs.finish_run_if_complete(runtime.engine, run_id):
         return
-    try:
+    # each also where another fails, which is told by itself
+    errors: list[Exception] = []
+    with turn(errors, f"the snapshot of {market}"):
         await take_snapshot(runtime, market, run_id)
+    with turn(errors, f"the look at the losses of {market}"):
         await check_losses(runtime, market, runtime.now())
-    finally:
-        # also where the portfolio could not be valued: that is told by itself
+    with turn(errors, f"the summary of run {run_id}"):
         await sum_up(runtime, run_id)
+    raise_all(errors, market)
 
 
 async def sum_up(runtime: Runtime, run_id: uuid.UUID) -> None:
@@ -49,5 +53,5 @@ async def fail(runtime: Runtime, market: str, run_id: uuid.UUID, symbol: str, er
     try:
         await runs.fail_symbol(runtime.engine, run_id, symbol, f"{type(error).__name__}: {error}")
         await complete(runtime, market, run_id)
-    except (SQLAlchemyError, OSError, StorageError, VenueError):
+    except* (SQLAlchemyError, OSError, StorageError, VenueError):
         log.exception("the failure of %s %s could not be written into its run", market, symbol)

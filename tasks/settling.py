@@ -11,6 +11,7 @@ from uuid import UUID
 from storage import orders as journal
 from storage.journal import JournalOrder
 from tasks.placing import Desk, move, record, tell
+from tasks.turns import turn
 from trading.orders import RESTING, UNPROVEN
 from trading.types import OrderState, Side
 from workers.errors import Ambiguous, Unproven
@@ -26,7 +27,8 @@ async def settle_symbol(desk: Desk) -> list[JournalOrder]:
     """Ask about every unproven order of the symbol and return those that stay unproven.
 
     Orders that were planned and never sent are ended on the way: whoever planned them no longer holds the lease.
-    Raises `Ambiguous` where a person must look, and what a request raises.
+    Each is asked about, whatever became of the look at another. Raises `Ambiguous` where a person must look, and what
+    a request raises.
     """
     engine = desk.runtime.engine
     for order in await journal.planned(engine, desk.market, desk.symbol):
@@ -34,7 +36,13 @@ async def settle_symbol(desk: Desk) -> list[JournalOrder]:
             engine, order.id, OrderState.CANCELLED, expected=OrderState.PLANNED, reason="never_sent: its run ended"
         )
     unproven = await journal.unproven(engine, desk.market, desk.symbol)
-    settled = [await settle(desk, order) for order in unproven]
+    settled: list[JournalOrder] = []
+    errors: list[Exception] = []
+    for order in unproven:
+        with turn(errors, f"{desk.symbol}, order {order.intent.client_order_id}"):
+            settled.append(await settle(desk, order))
+    if errors:
+        raise next((error for error in errors if isinstance(error, Ambiguous)), errors[0])
     return [order for order in settled if order.state in UNPROVEN]
 
 

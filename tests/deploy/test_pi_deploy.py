@@ -64,6 +64,35 @@ class Deployed:
         )
         return done
 
+    @property
+    def this_tree(self) -> list[str]:
+        """What `deploy` is told, to bring the project as it lies here."""
+        return ["--dirty", "--project", self.stack.project, "--with", "sandbox", "--wait", str(WAIT)]
+
+    def cut_off(self, command: str, *options: str, when: str) -> tuple[str, int]:
+        """Take the power away once a container of an image runs, boot, and wait for the end that whoever followed it
+        sees; what that was, and its exit code."""
+        with subprocess.Popen(
+            self.command(command, *options),
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as following:
+            try:
+                wait_for(f"{when} runs", lambda: any(image.startswith(when) for image in self.listed()))
+                begun = time.monotonic()
+                self.pi.power_cut(self.stack.project)
+                self.pi.boot(BOOTS)
+                self.say(f"booted and recovered after {time.monotonic() - begun:.0f} s")
+                said, _ = following.communicate(timeout=BOOTS)
+            finally:
+                following.kill()
+        self.say(said)
+        # the connection was lost, and found again
+        assert "the connection is lost" in said
+        return said, following.returncode
+
     def switch(self, *words: str, check: bool = True) -> str:
         """switch.py of the release in use, on the machine."""
         program = f"{self.pi.root}/current/deploy/pi/switch.py"
@@ -119,12 +148,12 @@ class Deployed:
 
 
 @pytest.fixture(scope="module")
-def deployed(
+def machine(
     engine: Engine,
     new_stack: Callable[..., AbstractContextManager[Stack]],
     say: Callable[[str], None],
 ) -> Iterator[Deployed]:
-    """A machine onto which this tree was deployed."""
+    """A machine that was provisioned and has its settings, and no release."""
     fakepi.build_image(engine)
     with new_stack("pi") as stack:
         pi = fakepi.FakePi(engine)
@@ -135,17 +164,35 @@ def deployed(
             pi.exec("chmod", "755", CLOCK)
             pi.install(UNIT)
             pi.ssh(f"mkdir -p {pi.root}/shared && cat > {pi.root}/shared/.env", stdin=stack.env_file.read_text())
-            made = Deployed(engine, pi, stack, say)
-            options = ["--dirty", "--project", stack.project, "--with", "sandbox", "--wait", str(WAIT)]
-            done = made.make("deploy", *options)
-            assert done.returncode == 0, done.stdout + done.stderr
-            yield made
+            yield Deployed(engine, pi, stack, say)
         finally:
             names = [path.name for path in (pi.root / "releases").glob("2*")] if pi.root.exists() else []
             stack.remove()
             pi.remove()
             for name in names:
                 engine.run("sh", "-c", f"docker image rm autotrader:{name} || true")
+
+
+@pytest.fixture(scope="module")
+def deployed(machine: Deployed) -> Deployed:
+    """The machine with this tree deployed onto it."""
+    done = machine.make("deploy", *machine.this_tree)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return machine
+
+
+def test_a_first_deployment_that_loses_its_power_is_taken_back_by_the_boot_alone(machine: Deployed) -> None:
+    said, code = machine.cut_off("deploy", *machine.this_tree, when="autotrader:2")
+    assert code == 1
+    assert "found cut off; it is brought to its end" in said
+    assert "failed: no release is in use" in said
+    assert machine.stack.containers() == {}
+    assert machine.engine.docker("volume", "ls", "--quiet", "--filter", f"name={machine.stack.project}") == ""
+    assert machine.pi.shown(UNIT, "Result") == "success"
+    # the next boot finds nothing to start
+    machine.pi.reboot()
+    assert machine.pi.shown(UNIT, "ActiveState") == "inactive"
+    assert machine.pi.shown(UNIT, "ConditionResult") == "no"
 
 
 def test_this_tree_is_deployed_and_shown(deployed: Deployed) -> None:
@@ -244,26 +291,8 @@ def test_a_release_that_never_gets_healthy_gives_way_and_a_users_halt_stays(depl
 def test_a_power_cut_in_the_middle_ends_with_the_release_of_before_by_the_boot_alone(deployed: Deployed) -> None:
     used = deployed.current
     next_one = deployed.copy("20991231T000000Z")
-    with subprocess.Popen(
-        deployed.command("rollback", "--to", next_one, "--wait", str(WAIT)),
-        env=deployed.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as following:
-        try:
-            wait_for("a process of the new release runs", lambda: f"autotrader:{next_one}" in deployed.listed())
-            begun = time.monotonic()
-            deployed.pi.power_cut(deployed.stack.project)
-            deployed.pi.boot(BOOTS)
-            deployed.say(f"booted and recovered after {time.monotonic() - begun:.0f} s")
-            said, _ = following.communicate(timeout=BOOTS)
-        finally:
-            following.kill()
-    deployed.say(said)
-    # whoever followed it lost the connection, found it again, and saw the end
-    assert following.returncode == 1
-    assert "the connection is lost" in said
+    said, code = deployed.cut_off("rollback", "--to", next_one, "--wait", str(WAIT), when=f"autotrader:{next_one}")
+    assert code == 1
     assert "found cut off; it is brought to its end" in said
     assert f"rolled back: release {used} is in use" in said
     assert deployed.pi.shown(UNIT, "Result") == "success"

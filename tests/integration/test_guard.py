@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -12,8 +13,11 @@ from house import NOW, STRATEGY, House, filled, settings
 from sqlalchemy import text
 
 from storage import armings, orders, trading_states
-from storage.journal import Origin
+from storage.journal import JournalOrder, Origin
 from tasks.guard import guard_market
+from tasks.lease import symbol_lease
+from tasks.reporting import single
+from tasks.settling import CancelFailed
 from trading.state import State, TradingState
 from trading.types import (
     Fill,
@@ -28,7 +32,7 @@ from trading.types import (
 from workers.errors import TimedOut, Unproven
 from workers.runtime import Runtime
 
-BTC = "KRW-BTC"
+BTC, ETH = "KRW-BTC", "KRW-ETH"
 
 
 async def guard(house: House) -> dict[str, Any]:
@@ -42,6 +46,14 @@ def hold(house: House, quantity: str = "2", average: int = 100_000, price: int =
     house.venue.held = position
     house.venue.everything = Holdings("KRW", house.venue.cash, {BTC: position} if position.quantity else {})
     house.venue.price = Decimal(price)
+
+
+def hold_two(house: House) -> None:
+    """Two positions at their stop, of which the first comes first."""
+    house.settings = house.settings.model_copy(update={"upbit_symbols": (BTC, ETH)})
+    hold(house, price=90_000)
+    position = house.venue.held
+    house.venue.everything = Holdings("KRW", house.venue.cash, {BTC: position, ETH: position})
 
 
 async def exits(house: House) -> list[tuple[str, str | None]]:
@@ -116,12 +128,16 @@ async def stored_atr(house: House, atr: float) -> None:
 async def test_resting_orders_make_way_for_an_exit(house: House) -> None:
     hold(house, price=90_000)
     for number, side in enumerate((Side.BUY, Side.SELL)):
-        intent = OrderIntent(f"rests-{side}", "upbit", BTC, side, Decimal(1), Decimal(80_000), "KRW", TimeInForce.GTC)
-        order = await orders.plan(house.engine, intent, origin=Origin(exit_id=await some_exit(house)))
-        await orders.claim(house.engine, order.id)
-        await orders.record(house.engine, order.id, Placement(f"v{number}", OrderState.ACCEPTED))
+        await a_resting_order(house, number, side)
     assert await guard(house) == {BTC: "sold_all"}
     assert await orders.resting(house.engine, "upbit", BTC) == []
+
+
+async def a_resting_order(house: House, number: int, side: Side) -> JournalOrder:
+    intent = OrderIntent(f"rests-{side}", "upbit", BTC, side, Decimal(1), Decimal(80_000), "KRW", TimeInForce.GTC)
+    order = await orders.plan(house.engine, intent, origin=Origin(exit_id=await some_exit(house)))
+    await orders.claim(house.engine, order.id)
+    return await orders.record(house.engine, order.id, Placement(f"v{number}", OrderState.ACCEPTED))
 
 
 async def some_exit(house: House) -> Any:
@@ -185,6 +201,78 @@ async def test_too_little_to_sell_ends_the_exit_and_says_so(house: House) -> Non
     assert outcome is not None
     assert outcome.startswith("given_up: the order is worth 900")
     assert house.venue.sent == []
+
+
+async def test_what_cannot_be_sold_is_told_once_and_sold_when_it_can_be(house: House) -> None:
+    hold(house, "0.01", price=90_000)
+    assert [await guard(house) for _ in range(3)] == [{BTC: "given_up"}, {}, {}]
+    # more of it is another position, which is looked at once more
+    hold(house, "0.02", price=90_000)
+    assert [await guard(house) for _ in range(2)] == [{BTC: "given_up"}, {}]
+    assert len(await exits(house)) == 2
+    hold(house, "0.1", price=90_000)
+    assert await guard(house) == {BTC: "sold_all"}
+
+
+async def test_what_a_part_sold_exit_leaves_begins_no_other(house: House) -> None:
+    hold(house, price=90_000)
+    house.venue.replies = [part_of("1.99")]
+    assert await guard(house) == {BTC: "order_cancelled"}
+    hold(house, "0.01", price=90_000)
+    assert [await guard(house) for _ in range(3)] == [{BTC: "sold_part"}, {}, {}]
+    assert len(await exits(house)) == 1
+
+
+def part_of(quantity: str) -> Placement:
+    fill = Fill("t1", Decimal(quantity), Decimal(89_900), Decimal(1), NOW)
+    return Placement("v1", OrderState.CANCELLED, (fill,), "the rest was cancelled")
+
+
+async def test_a_symbol_whose_orders_cannot_be_cancelled_keeps_no_other_from_its_stop(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    stuck = await a_resting_order(house, 1, Side.BUY)
+    house.venue.cancels[stuck.intent.client_order_id] = Placement("v1", OrderState.ACCEPTED)
+    hold(house, price=90_000)
+    with pytest.raises(CancelFailed, match="still rests after it was cancelled"):
+        await guard(house)
+    # its exit is open from now on, and an open one comes first
+    hold_two(house)
+    with pytest.raises(CancelFailed, match="still rests after it was cancelled"):
+        await guard(house)
+    assert [intent.symbol for intent in house.venue.intents] == [ETH]
+    assert "KRW-BTC had no turn to the end" in caplog.text
+
+
+async def test_of_several_that_fail_each_is_told(house: House) -> None:
+    hold_two(house)
+    house.venue.replies = [TimedOut("upbit: no answer to the first"), TimedOut("upbit: no answer to the second")]
+    with pytest.raises(ExceptionGroup) as caught:
+        await guard(house)
+    assert [str(error) for error in single(caught.value)] == [
+        "upbit: no answer to the first",
+        "upbit: no answer to the second",
+    ]
+
+
+async def test_a_position_that_was_sold_while_the_guard_waited_begins_no_exit(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.guard.LEASE_WAIT_SECONDS", 30.0)
+    hold(house, price=90_000)
+    async with symbol_lease(house.redis, "upbit", BTC):
+        waiting = asyncio.create_task(guard(house))
+        await asyncio.sleep(0.5)
+        hold(house, "0", price=90_000)
+    assert await waiting == {}
+    assert await exits(house) == []
+
+
+async def test_a_symbol_that_is_being_traded_does_not_hold_up_the_others(house: House) -> None:
+    hold(house, price=90_000)
+    async with symbol_lease(house.redis, "upbit", BTC):
+        assert await guard(house) == {BTC: "busy"}
+    assert await guard(house) == {BTC: "sold_all"}
 
 
 async def test_an_exit_waits_while_somebody_elses_order_holds_the_position(house: House) -> None:

@@ -24,6 +24,7 @@ from storage.exits import begin
 from storage.journal import JournalOrder, Origin
 from tasks import pipeline
 from tasks import runs as ending
+from tasks.analysis import see_through
 from tasks.desks import notifier_of
 from tasks.guard import guard_market
 from tasks.orders import BOOK_KEY, resolve_market
@@ -287,3 +288,16 @@ async def test_a_portfolio_that_cannot_be_valued_hides_no_summary(
     monkeypatch.setattr(ending, "take_snapshot", fails)
     await ended(house, BTC, "KRW-ETH")
     assert "run_summary" in await told(house)
+    assert unvalued == ["losses"], "the circuit breaker looks all the same"
+
+
+async def test_a_run_whose_last_worker_died_before_it_ended_is_ended_by_the_next_delivery(
+    house: House, unvalued: list[str]
+) -> None:
+    analysed = await stored(house, (BTC, "KRW-ETH"))
+    for symbol in (BTC, "KRW-ETH"):
+        await runs.finish_symbol(house.engine, analysed.run_id, symbol, "hold")
+    for _ in range(2):
+        assert await see_through(cast(Runtime, house), "upbit", BTC, analysed.run_id) == "duplicate"
+    assert list(await told(house)) == ["run_summary"]
+    assert unvalued == ["snapshot", "losses"]

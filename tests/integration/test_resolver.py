@@ -13,6 +13,7 @@ import pytest
 from house import NOW, QUOTE, House, filled, settings
 
 from storage import orders, trades, trading_states
+from storage.errors import Contradiction
 from storage.exits import begin
 from storage.journal import JournalOrder, Origin
 from tasks.lease import symbol_lease
@@ -20,7 +21,7 @@ from tasks.orders import BOOK_KEY, resolve_market
 from telemetry import instruments
 from trading.exits import Exit, ExitKind
 from trading.state import State, TradingState
-from trading.types import Fill, OpenOrder, OrderIntent, OrderState, Placement, Side, TimeInForce
+from trading.types import Fill, Instrument, OpenOrder, OrderIntent, OrderState, Placement, Side, TimeInForce
 from workers.errors import Ambiguous, TimedOut, Unproven
 from workers.ports import Absence
 from workers.runtime import Runtime
@@ -96,6 +97,54 @@ async def test_one_symbols_failure_does_not_keep_the_others(house: House) -> Non
         await resolve(house)
     assert await state(house, failing) is OrderState.UNKNOWN
     assert await state(house, other) is OrderState.FILLED
+
+
+async def test_an_order_that_cannot_be_looked_at_keeps_no_other_of_its_symbol(house: House) -> None:
+    failing, other = await sent(house, 1), await sent(house, 2, side=Side.SELL)
+    house.venue.truth = {
+        failing.intent.client_order_id: TimedOut("upbit: no answer"),
+        other.intent.client_order_id: filled(other.intent),
+    }
+    with pytest.raises(TimedOut):
+        await resolve(house)
+    assert await state(house, failing) is OrderState.UNKNOWN
+    assert await state(house, other) is OrderState.FILLED
+
+
+async def test_what_became_of_an_order_is_asked_also_where_no_quotes_are_to_be_had(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(_: str) -> Instrument:
+        raise TimedOut("upbit: the list of markets does not come")
+
+    monkeypatch.setattr(house.venue, "instrument", away)
+    order = await sent(house)
+    house.venue.truth[order.intent.client_order_id] = filled(order.intent)
+    with pytest.raises(TimedOut, match="list of markets"):
+        await resolve(house)
+    assert await state(house, order) is OrderState.FILLED
+
+
+async def test_a_resting_order_that_is_gone_keeps_no_other_from_leaving_the_book(house: House) -> None:
+    gone, other = await resting(house, 1), await resting(house, 2)
+    house.venue.book.pop(0)
+    await trading_states.write(house.engine, TradingState(State.HALTED, "night", market="upbit"), by="test")
+    with pytest.raises(Unproven, match="v1"):
+        await resolve(house)
+    assert await state(house, gone) is OrderState.ACCEPTED
+    assert await state(house, other) is OrderState.CANCELLED
+
+
+async def test_an_order_that_was_called_not_created_and_rests_after_all_is_told(house: House) -> None:
+    order = await sent(house)
+    await resolve(house)
+    assert await state(house, order) is OrderState.NOT_CREATED
+    late = replace(HAND_MADE, client_order_id=order.intent.client_order_id)
+    house.venue.book.append(late)
+    house.settings = house.settings.model_copy(update={"upbit_symbols": ("KRW-BTC",)})
+    await resting(house, 2)
+    with pytest.raises(Contradiction, match="v-by-hand rests at the venue, and the journal calls it not_created"):
+        await resolve(house)
 
 
 async def test_a_symbol_that_is_being_traded_is_left_to_its_run(house: House) -> None:

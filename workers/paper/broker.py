@@ -131,6 +131,11 @@ class PaperBroker:
     async def find(self, client_order_id: str, venue_order_id: str | None = None) -> Placement | None:
         """The placement as it is now, or None: the venue never saw that id, and one look proves it."""
         order = await self._order(client_order_id)
+        if order is None:
+            # one that is being placed just now is waited for: only then a look proves that there is none
+            async with self._engine.begin() as connection:
+                await ledger.lock_account(connection, self.market)
+            order = await self._order(client_order_id)
         if order is not None and order.placement.state in ledger.RESTING:
             await self._match([order.symbol])
             order = await self._order(client_order_id)
