@@ -55,7 +55,7 @@ def static_schedule(settings: Settings) -> dict[str, Entry]:
 
 
 def orders_entries(settings: Settings, market: str) -> dict[str, Entry]:
-    """What watches the orders and positions of one market, in a queue of its own: no analysis that waits is before it."""
+    """What watches the orders and positions of one market, in a queue of its own: no waiting analysis goes before."""
     periods = {"resolve": ("tasks.orders.resolve", settings.resolve_seconds)}
     periods["guard"] = ("tasks.guard.guard", settings.guard_seconds)
     periods["lost"] = ("tasks.lost.find", LOST_SECONDS)
