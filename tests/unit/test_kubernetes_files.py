@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import typer.main
 import yaml
@@ -71,11 +72,10 @@ def test_kustomize_builds_it_and_every_name_it_refers_to_is_there(place: str) ->
 
 @pytest.mark.parametrize("place", PLACES)
 def test_the_schemas_of_kubernetes_take_it(place: str) -> None:
-    validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
     for one in built(place):
         # KEDA's are no kinds of Kubernetes itself
         if not one["apiVersion"].startswith("keda.sh/"):
-            validate.validate(one, validate.latest_version(), strict=True)
+            kubernetes_validate.validate(one, kubernetes_validate.latest_version(), strict=True)
 
 
 def test_every_process_of_the_compose_stack_is_there() -> None:
