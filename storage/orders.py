@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, func, select, update
+from sqlalchemy import ColumnElement, Row, Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -105,6 +105,11 @@ async def adopt(engine: AsyncEngine, market: str, found: OpenOrder, trace_id: st
                     )
             if states:
                 return None
+            if found.client_order_id is None and await connection.scalar(_like(market, found)) is not None:
+                raise Contradiction(
+                    f"{market} {found.symbol}: order {found.venue_order_id} rests at the venue, and is like one that "
+                    "the journal calls not_created; cancel it there by hand unless it is your own"
+                )
             statement = insert(orders).values(**_columns(intent, Origin(adopted=True)), trace_id=trace_id)
             order_id = await connection.scalar(statement.on_conflict_do_nothing().returning(orders.c.id))
             if order_id is None:
@@ -124,6 +129,20 @@ async def adopt(engine: AsyncEngine, market: str, found: OpenOrder, trace_id: st
         raise SymbolBlocked(
             f"{market} {found.symbol}: order {found.venue_order_id} of the venue may be one that is unproven"
         ) from None
+
+
+def _like(market: str, found: OpenOrder) -> Select[tuple[UUID]]:
+    """The orders of the day before that were called `not_created` and that an order of a venue, which keeps no ids of
+    ours, may be after all."""
+    return select(orders.c.id).where(
+        orders.c.market == market,
+        orders.c.symbol == found.symbol,
+        orders.c.side == found.side.value,
+        orders.c.quantity == found.quantity,
+        orders.c.price == found.price,
+        orders.c.state == OrderState.NOT_CREATED.value,
+        orders.c.created_at.between(found.at - timedelta(days=1), found.at + timedelta(minutes=1)),
+    )
 
 
 async def claim(engine: AsyncEngine, order_id: UUID, *, trace_id: str | None = None) -> bool:

@@ -24,7 +24,7 @@ from tasks.app import app, settings
 from tasks.base import AsyncTask
 from tasks.desks import desk_of
 from tasks.lease import symbol_lease
-from tasks.placing import Desk, NotArmed, check_armed, place, tell
+from tasks.placing import Desk, NotArmed, TradingStopped, check_armed, place, tell
 from tasks.settling import cancel_resting, settle_symbol
 from tasks.strategies import strategy_of
 from tasks.trade import situation_of
@@ -37,7 +37,7 @@ from trading.orders import HIGHEST, client_order_id
 from trading.risk import Purpose, check
 from trading.state import State
 from trading.ticks import round_down
-from trading.types import Instrument, OrderIntent, Position, Quote, Refusal, Side, TimeInForce
+from trading.types import Instrument, OrderIntent, OrderState, Position, Quote, Refusal, Side, TimeInForce
 from workers.ports import MarketData
 from workers.runtime import Runtime, current_runtime
 
@@ -48,7 +48,28 @@ ENDS_IT = frozenset({"below_minimum"})
 # the next turn is soon, and the other symbols wait for theirs
 LEASE_WAIT_SECONDS = 2.0
 
+# outcomes of a turn that sent nothing, though a position has to be left
+HOLDS_UP = frozenset(
+    {
+        "busy",
+        "nothing_free",
+        "rejected_before",
+        "blocked_by_unproven_order",
+        "unproven_order",
+        "stale_quote",
+        "disabled",
+    }
+)
+HELD_UP_SECONDS = 120.0
+# after each rejection in a row the next attempt comes later, twice as late each time
+REJECTED_PAUSE_SECONDS = 10.0
+REJECTED_PAUSE_MOST = 600.0
+
 Result = dict[str, Any]
+
+
+class ExitHeldUp(Exception):
+    """A position has to be left, and for minutes no order for it could be sent."""
 
 
 @app.task(  # type: ignore[untyped-decorator]
@@ -85,8 +106,21 @@ async def guard_market(runtime: Runtime, market: str, now: datetime) -> Result:
             outcome = await guard_symbol(runtime, market, symbol, held.get(symbol), begun.get(symbol))
             if outcome is not None:
                 ended[symbol] = outcome
+                check_progress(begun.get(symbol), outcome, runtime.now())
     raise_all(errors, market)
     return {"market": market, "outcome": "checked", "symbols": ended}
+
+
+def check_progress(begun: OpenExit | None, outcome: str, now: datetime) -> None:
+    """Raise `ExitHeldUp` where an exit is open for long and the turn could not send an order for it. What a person has
+    ordered, a halt or no arming, was that person's will, or is told by itself."""
+    if begun is None or outcome not in HOLDS_UP:
+        return
+    age = (now - begun.at).total_seconds()
+    if age > HELD_UP_SECONDS:
+        raise ExitHeldUp(
+            f"{begun.market} {begun.symbol}: the position is not left since {age:.0f} s ({begun.exit.kind}): {outcome}"
+        )
 
 
 def guarded(enabled: Iterable[str], begun: Iterable[str]) -> list[str]:
@@ -127,18 +161,22 @@ async def find_exit(runtime: Runtime, instrument: Instrument, position: Position
     if not strategy.enabled:
         return None
     mark = None
-    if strategy.trailing:
+    small = round_down(position.quantity, instrument.quantity_step) * quote.price < smallest_value(
+        quote.price, instrument
+    )
+    if strategy.trailing and small:
+        # whatever is bought next begins with a mark of its own
+        await high_waters.forget(runtime.engine, market, symbol)
+    elif strategy.trailing:
         mark = await high_waters.raise_to(runtime.engine, market, symbol, quote.price)
     atr = await analyses.last_atr(runtime.engine, market, symbol) if strategy.atr_exits or strategy.trailing else None
     found = check_exit(position, quote, strategy, atr, mark)
-    return None if found is None or await was_given_up(runtime, instrument, position, quote) else found
+    return None if found is None or (small and await was_given_up(runtime, instrument, position)) else found
 
 
-async def was_given_up(runtime: Runtime, instrument: Instrument, position: Position, quote: Quote) -> bool:
-    """Whether the position is too little to be sold, and its last exit has ended with that already: to begin another at
-    each turn would sell no more, and tell it each time."""
-    if round_down(position.quantity, instrument.quantity_step) * quote.price >= smallest_value(quote.price, instrument):
-        return False
+async def was_given_up(runtime: Runtime, instrument: Instrument, position: Position) -> bool:
+    """Whether the last exit of a position that is too little to be sold has ended with that already: another at each
+    turn would sell no more, and be told each time."""
     left = await exits.left_over(runtime.engine, instrument.market, instrument.symbol)
     return left is not None and position.quantity <= left
 
@@ -198,15 +236,32 @@ async def leave(desk: Desk, client: MarketData, begun: OpenExit, quote: Quote) -
             return await nothing_free(desk, begun)
     lowest = quote.bid * (1 - situation.strategy.exit_slippage)
     price = grid_down(lowest, lambda at: client.tick_size(desk.instrument, at))
-    number = len(await journal.for_exit(engine, begun.id))
+    attempts = await journal.for_exit(engine, begun.id)
+    if too_soon(attempts, now):
+        return "rejected_before"
+    number = len(attempts)
     if flatten and number == 0:
         await tell_begun(desk, begun, quantity, quote)
     intent = exit_intent(desk.instrument, begun, quantity, price, number)
-    order = await place(desk, intent, quote, origin=Origin(exit_id=begun.id), leg=1)
+    try:
+        order = await place(desk, intent, quote, origin=Origin(exit_id=begun.id), leg=1)
+    except TradingStopped as stop:
+        return stop.refusal.rule
     await tell(desk, order)
     if order.remaining == 0 and not (flatten and (unproven or await still_ours(desk))):
         return await end(desk, begun)
     return f"order_{order.state}"
+
+
+def too_soon(attempts: list[JournalOrder], now: datetime) -> bool:
+    """Whether the venue has just rejected the exit's orders: a symbol that is suspended may stay so for days."""
+    rejected = 0
+    while rejected < len(attempts) and attempts[-1 - rejected].state is OrderState.REJECTED:
+        rejected += 1
+    if not rejected:
+        return False
+    pause = min(REJECTED_PAUSE_SECONDS * 2.0 ** min(rejected - 1, 10), REJECTED_PAUSE_MOST)
+    return (now - attempts[-1].created_at).total_seconds() < pause
 
 
 async def sellable(desk: Desk, begun: OpenExit, free: Decimal) -> Decimal:

@@ -36,15 +36,21 @@ class LeaseLost(Exception):
 
 @contextlib.asynccontextmanager
 async def symbol_lease(
-    redis: Redis, market: str, symbol: str, *, wait: float = WAIT_SECONDS, within: str = LEASES
+    redis: Redis,
+    market: str,
+    symbol: str,
+    *,
+    wait: float = WAIT_SECONDS,
+    poll: float = POLL_SECONDS,
+    within: str = LEASES,
 ) -> AsyncIterator[bool]:
-    """Hold (market, symbol) inside the block. Yields False if another one kept it for `wait` seconds. A lease of other
-    leases than `within` is another one.
+    """Hold (market, symbol) inside the block. Yields False if another one kept it for `wait` seconds, asked every
+    `poll` seconds. A lease of other leases than `within` is another one.
 
     Raises `LeaseLost` in the block's task if the lease cannot be renewed in time.
     """
     key, token = f"{within}:{market}:{symbol}", uuid.uuid4().hex
-    if not await _acquire(redis, key, token, wait):
+    if not await _acquire(redis, key, token, wait, poll):
         yield False
         return
     holder = asyncio.current_task()
@@ -67,13 +73,13 @@ async def symbol_lease(
             log.warning("the lease on %s %s was not released (%s); it ends by itself", market, symbol, error)
 
 
-async def _acquire(redis: Redis, key: str, token: str, wait: float) -> bool:
+async def _acquire(redis: Redis, key: str, token: str, wait: float, poll: float) -> bool:
     waited = 0.0
     while not await redis.set(key, token, nx=True, px=int(LEASE_SECONDS * 1000)):
         if waited >= wait:
             return False
-        await asyncio.sleep(POLL_SECONDS)
-        waited += POLL_SECONDS
+        await asyncio.sleep(poll)
+        waited += poll
     return True
 
 

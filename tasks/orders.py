@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from beat.sessions import is_open
 from settings import check_market
 from storage import armings, trades, trading_states
 from storage import orders as journal
-from storage.errors import StorageError, SymbolBlocked
+from storage.errors import SymbolBlocked
 from storage.journal import JournalOrder
 from tasks.app import app, settings
 from tasks.base import AsyncTask
@@ -161,17 +162,17 @@ async def adopt(runtime: Runtime, market: str, book: Book, errors: list[Exceptio
     for found in book.values():
         if found.symbol not in runtime.settings.symbols(market):
             continue
-        try:
+        if found.price <= 0:
+            # at the market, by a person: no row can say what it would cost, and it trades at once or in the auction
+            log.warning("%s: order %s has no price, so it is not adopted", found.symbol, found.venue_order_id)
+            continue
+        with turn(errors, f"{found.symbol}, order {found.venue_order_id}"), suppress(SymbolBlocked):
+            # blocked: it may be the very order that is being proven; the next look tells
             order = await journal.adopt(runtime.engine, market, found, current_trace_id())
             if order is not None:
                 adopted += 1
                 log.warning("%s: adopted order %s, which nobody here sent", found.symbol, found.venue_order_id)
                 await notifier_of(runtime).adopted_order(market, found)
-        except SymbolBlocked:
-            # it may be the very order that is being proven; the next look tells
-            continue
-        except (VenueError, StorageError) as error:
-            errors.append(error)
     return adopted
 
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from notifications.trades import TradeNotifier
-from storage import armings
+from storage import armings, trading_states
 from storage import orders as journal
 from storage.journal import JournalOrder, Origin
 from telemetry import instruments
 from telemetry.trace_ids import current_trace_id
-from trading.state import live_allowed
-from trading.types import Fill, Instrument, OrderIntent, OrderState, Placement, Quote
+from trading.state import allows, effective, live_allowed
+from trading.types import Fill, Instrument, OrderIntent, OrderState, Placement, Quote, Refusal, Side
 from workers.errors import BadCredentials, Throttled, UnknownSymbol, Unreachable, VenueError
 from workers.http import send_within
 from workers.ports import Broker
@@ -53,6 +53,14 @@ class ClaimLost(Exception):
     """Someone else sends this order now."""
 
 
+class TradingStopped(Exception):
+    """A halt, a pause or the circuit breaker came after the rules had allowed the order; it was not sent."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.reason)
+        self.refusal = refusal
+
+
 class NotArmed(Exception):
     """The market trades live and no row arms it now: nothing is sent."""
 
@@ -70,8 +78,8 @@ async def check_armed(runtime: Runtime, market: str, now: datetime) -> None:
 async def place(desk: Desk, intent: OrderIntent, quote: Quote, *, origin: Origin, leg: int) -> JournalOrder:
     """Write the intent, claim it, send it once and write down what the venue said.
 
-    Raises `ClaimLost`, `NotArmed`, and `SymbolBlocked` while another order of the symbol and side is unproven; a
-    `VenueError` after writing down what it proves.
+    Raises `ClaimLost`, `NotArmed`, `TradingStopped`, and `SymbolBlocked` while another order of the symbol and side is
+    unproven; a `VenueError` after writing down what it proves.
     """
     engine, trace_id = desk.runtime.engine, current_trace_id()
     await check_armed(desk.runtime, desk.market, desk.runtime.now())
@@ -80,6 +88,11 @@ async def place(desk: Desk, intent: OrderIntent, quote: Quote, *, origin: Origin
     )
     if not await journal.claim(engine, planned.id, trace_id=trace_id):
         raise ClaimLost(f"{desk.symbol}: order {intent.client_order_id} is being sent by another run")
+    # read after the claim: who stops trading and then looks for orders finds this one, or it finds the stop
+    if (stop := await stopped(desk, intent)) is not None:
+        await move(desk, planned, OrderState.SENDING, OrderState.UNKNOWN, stop.reason)
+        await move(desk, planned, OrderState.UNKNOWN, OrderState.NOT_CREATED, f"never sent: {stop.reason}")
+        raise TradingStopped(stop)
     try:
         with send_within(SEND_SECONDS):
             placement = await desk.broker.place(planned.intent, desk.instrument, quote)
@@ -87,6 +100,15 @@ async def place(desk: Desk, intent: OrderIntent, quote: Quote, *, origin: Origin
         await write_down(desk, planned, error)
         raise
     return await record(desk, planned, placement)
+
+
+async def stopped(desk: Desk, intent: OrderIntent) -> Refusal | None:
+    """Why the order may not be sent in the trading state of now, or None."""
+    now = desk.runtime.now()
+    state = effective(await trading_states.in_force(desk.runtime.engine, now), intent.market, intent.symbol, now)
+    if allows(state, intent.side, increases_exposure=intent.side is Side.BUY):
+        return None
+    return Refusal("trading_state", f"{state.state}: {state.reason}")
 
 
 async def write_down(desk: Desk, order: JournalOrder, error: VenueError) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import uuid
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from opentelemetry import trace as otel
@@ -16,7 +18,8 @@ from notifications.trades import TradeNotifier
 from storage import orders as journal
 from storage import trades, trading_states
 from storage.journal import JournalOrder, Origin
-from tasks.placing import Desk, NotArmed, check_armed, place, tell
+from tasks.lease import symbol_lease
+from tasks.placing import Desk, NotArmed, TradingStopped, check_armed, place, tell
 from tasks.portfolio import equity
 from tasks.settling import cancel_resting, settle_symbol
 from tasks.strategies import strategy_of
@@ -38,6 +41,10 @@ _tracer = otel.get_tracer("autotrader")
 NEVER_SENT = frozenset({OrderState.PLANNED, OrderState.NOT_CREATED, OrderState.THROTTLED})
 # of the states its orders ended in, the one that names the outcome
 RANK = (OrderState.FILLED, OrderState.PARTLY_FILLED, OrderState.ACCEPTED, OrderState.CANCELLED, OrderState.REJECTED)
+# the lease of a market's cash, among those of its symbols; whoever has it needs seconds at most
+PURSE = "(cash)"
+PURSE_WAIT_SECONDS = 45.0
+PURSE_POLL_SECONDS = 0.05
 FREQUENCY_RULES = frozenset({"min_interval", "trades_per_day"})
 
 
@@ -70,6 +77,7 @@ async def trade(runtime: Runtime, notifier: TradeNotifier, analysed: Analysed, n
 
 async def settle_or_place(desk: Desk, analysed: Analysed, now: datetime) -> str:
     """Settle what is unproven in the symbol, then tell what was sent already, or propose and place."""
+    ahead = now - desk.runtime.now()
     try:
         unproven = await settle_symbol(desk)
     except Unproven as error:
@@ -91,15 +99,39 @@ async def settle_or_place(desk: Desk, analysed: Analysed, now: datetime) -> str:
     except NotArmed as error:
         log.warning("%s: no order: %s", desk.symbol, error)
         return "not_armed"
+    async with purse(desk, purpose) as free:
+        if not free:
+            return "busy"
+        return await propose_and_place(desk, analysed, purpose, ahead=ahead, attempt=1 + len(placed))
+
+
+@contextlib.asynccontextmanager
+async def purse(desk: Desk, purpose: Purpose) -> AsyncIterator[bool]:
+    """The right to spend the market's cash, of which all its symbols buy: from the look at it to the last order. False
+    where others kept it; a sale needs none."""
+    if purpose is not Purpose.BUY:
+        yield True
+        return
+    runtime = desk.runtime
+    async with symbol_lease(
+        runtime.redis, desk.market, PURSE, wait=PURSE_WAIT_SECONDS, poll=PURSE_POLL_SECONDS, within=runtime.leases
+    ) as held:
+        yield held
+
+
+async def propose_and_place(desk: Desk, analysed: Analysed, purpose: Purpose, *, ahead: timedelta, attempt: int) -> str:
+    """Place what the rules leave of the analysis, in the place of what rests on that side. They are asked by a clock
+    that is `ahead` of the runtime's."""
     # as if the orders of that side were gone already: they are cancelled only where new ones take their place
-    proposal = await proposed(desk, analysed, purpose, now, without=purpose.side)
+    proposal = await proposed(desk, analysed, purpose, desk.runtime.now() + ahead, without=purpose.side)
     if isinstance(proposal, Ladder):
         sides = (Side.BUY,) if purpose is Purpose.BUY else (Side.SELL, Side.BUY)
         if await cancel_resting(desk, *sides, because=analysed.analysis_id):
-            proposal = await proposed(desk, analysed, purpose, now)
+            # by then the quote is older
+            proposal = await proposed(desk, analysed, purpose, desk.runtime.now() + ahead)
     if isinstance(proposal, Refusal):
         return await refused(desk, analysed, proposal)
-    return await place_ladder(desk, analysed, proposal, attempt=1 + len(placed))
+    return await place_ladder(desk, analysed, proposal, attempt=attempt)
 
 
 async def proposed(
@@ -188,6 +220,7 @@ async def place_ladder(desk: Desk, analysed: Analysed, ladder: Ladder, *, attemp
     for clamp in ladder.clamps:
         log.info("%s: %s: %s", desk.symbol, clamp.rule, clamp.reason)
     placed: list[JournalOrder] = []
+    stop: Refusal | None = None
     try:
         for leg, rung in enumerate(ladder.rungs, start=1):
             intent = intent_of(analysed, ladder.side, rung, leg, attempt)
@@ -195,11 +228,15 @@ async def place_ladder(desk: Desk, analysed: Analysed, ladder: Ladder, *, attemp
             placed.append(order)
             if order.state is OrderState.REJECTED:
                 break
+    except TradingStopped as error:
+        stop = error.refusal
     finally:
         # also where a rung failed: those before it are in the book
         if placed:
             accepted = [order.intent for order in placed if order.venue_order_id is not None]
             await desk.notifier.ladder(desk.instrument, ladder.side, accepted, analysis_id=analysed.analysis_id)
+    if stop is not None and not placed:
+        return await refused(desk, analysed, stop)
     return await tell_all(desk, placed)
 
 

@@ -76,7 +76,9 @@ def buy_ladder(
     if strategy.take and ask <= ranges.appropriate_buy.max:
         prices = [ask, *prices]
     prices = _near(prices, quote, strategy, clamps)
-    if strategy.averaging_rule and position.quantity > 0 and position.average_price > 0:
+    # what is too little to be sold is no position to average
+    held = position.quantity * quote.price >= smallest_value(quote.price, instrument)
+    if strategy.averaging_rule and held and position.average_price > 0:
         limit = position.average_price * (1 - strategy.averaging_margin)
         prices = _keep(
             prices,
@@ -137,7 +139,7 @@ def sell_ladder(
     prices = _near(prices, quote, strategy, clamps)
     prices = _nearest(sorted(set(prices)), strategy.levels, clamps)
     current = grid_up(quote.price, tick_size)
-    if not prices and current >= floor:
+    if not prices and current >= floor and all(price < quote.price for price in wanted):
         prices = [current]
     return Ladder(Side.SELL, tuple(_sell(prices, held, instrument, clamps)), tuple(clamps))
 

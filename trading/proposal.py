@@ -40,13 +40,15 @@ def propose(situation: Situation, ranges: PriceRanges, tick_size: TickSize) -> L
     if isinstance(approval, Refusal):
         return approval
     if situation.purpose is Purpose.BUY:
+        # each order may be a trade: no more of them than the day has left
+        left = situation.strategy.max_trades_per_day - situation.trades_today
         ladder = buy_ladder(
             ranges,
             situation.position,
             situation.quote,
             min(situation.cost(approval.value), situation.cash),
             situation.instrument,
-            situation.strategy,
+            replace(situation.strategy, levels=min(situation.strategy.levels, left)),
             tick_size,
         )
     else:

@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from storage import armings, orders, trading_states
 from storage.journal import JournalOrder, Origin
-from tasks.guard import guard_market
+from tasks.guard import ExitHeldUp, guard_market
 from tasks.lease import symbol_lease
 from tasks.reporting import single
 from tasks.settling import CancelFailed
@@ -26,6 +26,7 @@ from trading.types import (
     OrderState,
     Placement,
     Position,
+    Quote,
     Side,
     TimeInForce,
 )
@@ -266,6 +267,57 @@ async def test_a_position_that_was_sold_while_the_guard_waited_begins_no_exit(
         hold(house, "0", price=90_000)
     assert await waiting == {}
     assert await exits(house) == []
+
+
+async def test_what_the_venue_rejects_is_tried_less_and_less_often_and_told_as_held_up(house: House) -> None:
+    hold(house, price=90_000)
+    house.venue.replies = [Placement(None, OrderState.REJECTED, reason="the symbol is suspended") for _ in range(3)]
+    assert await guard(house) == {BTC: "order_rejected"}
+    assert await guard(house) == {BTC: "rejected_before"}
+    await later(house, seconds=11)
+    assert await guard(house) == {BTC: "order_rejected"}
+    await later(house, seconds=11)
+    assert await guard(house) == {BTC: "rejected_before"}, "twice as long after the second in a row"
+    await later(house, seconds=120)
+    assert await guard(house) == {BTC: "order_rejected"}
+    with pytest.raises(ExitHeldUp, match=r"upbit KRW-BTC: the position is not left since \d+ s \(stop_loss\)"):
+        await guard(house)
+    await later(house, seconds=60)
+    assert await guard(house) == {BTC: "sold_all"}
+
+
+async def later(house: House, seconds: float) -> None:
+    """All that was done is so much longer ago."""
+    async with house.engine.begin() as connection:
+        # the triggers keep what was decided
+        await connection.execute(text("SET LOCAL session_replication_role = replica"))
+        for table in ("orders", "risk_exits"):
+            column = "created_at" if table == "orders" else "at"
+            await connection.execute(text(f"UPDATE {table} SET {column} = {column} - interval '{seconds} seconds'"))
+
+
+async def test_an_exit_that_the_quotes_age_holds_up_is_told(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    hold(house, price=90_000)
+
+    async def old(symbol: str) -> Quote:
+        ago = datetime.now(UTC) - timedelta(hours=1)
+        return Quote(symbol, Decimal(90_000), Decimal(89_900), Decimal(90_000), Decimal(100), ago)
+
+    monkeypatch.setattr(house.venue, "quote", old)
+    assert await guard(house) == {BTC: "stale_quote"}
+    await later(house, seconds=121)
+    with pytest.raises(ExitHeldUp, match="stale_quote"):
+        await guard(house)
+
+
+async def test_dust_leaves_no_mark_for_a_trailing_stop(house: House, tmp_path: Path) -> None:
+    own = {"trailing": True, "trailing_atr": 2, "take_profit_rate": None}
+    house.settings = settings(tmp_path, {"all": {**STRATEGY["all"], **own}})
+    await stored_atr(house, 5_000)
+    hold(house, "0.00000001", price=130_000)
+    assert await guard(house) == {}
+    hold(house, "1", average=100_000, price=101_000)
+    assert await guard(house) == {}, "the highest price was seen when nothing was held that could be sold"
 
 
 async def test_a_symbol_that_is_being_traded_does_not_hold_up_the_others(house: House) -> None:

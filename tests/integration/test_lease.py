@@ -107,7 +107,7 @@ async def test_a_holder_whose_lease_nobody_renews_any_more_is_stopped(
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.1)
     # no error of Redis, and none that is known to end
     monkeypatch.setattr(lease, "LEASE_SECONDS", "for ever")
-    monkeypatch.setattr(lease, "_acquire", lambda redis, key, token, wait: redis.set(key, token, px=10_000))
+    monkeypatch.setattr(lease, "_acquire", lambda redis, key, token, *_: redis.set(key, token, px=10_000))
     with pytest.raises(LeaseLost):
         async with symbol_lease(redis, "upbit", "KRW-BTC"):
             await asyncio.sleep(10)

@@ -147,6 +147,29 @@ async def test_an_order_that_was_called_not_created_and_rests_after_all_is_told(
         await resolve(house)
 
 
+async def test_one_that_is_like_an_order_that_was_called_not_created_is_not_taken_for_somebody_elses(
+    house: House,
+) -> None:
+    order = await sent(house)
+    await resolve(house)
+    assert await state(house, order) is OrderState.NOT_CREATED
+    # a venue that keeps no ids of ours shows it late
+    intent = order.intent
+    late = replace(HAND_MADE, quantity=intent.quantity, price=intent.price, at=datetime.now(UTC))
+    house.venue.book.append(late)
+    house.settings = house.settings.model_copy(update={"upbit_symbols": ("KRW-BTC",)})
+    await resting(house, 2)
+    with pytest.raises(Contradiction, match="v-by-hand rests at the venue, and is like one"):
+        await resolve(house)
+
+
+async def test_an_order_by_hand_without_a_price_keeps_no_other_from_being_adopted(house: House) -> None:
+    house.settings = house.settings.model_copy(update={"upbit_symbols": ("KRW-BTC",)})
+    await resting(house)
+    house.venue.book += [replace(HAND_MADE, venue_order_id="v-at-the-market", price=Decimal(0)), HAND_MADE]
+    assert (await resolve(house))["adopted"] == 1
+
+
 async def test_a_symbol_that_is_being_traded_is_left_to_its_run(house: House) -> None:
     order = await sent(house)
     house.venue.truth[order.intent.client_order_id] = filled(order.intent)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from email.utils import format_datetime
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from house import BUY, INSTRUMENT, NOW, QUOTE, RANGE, STRATEGY, House, filled, settings
@@ -311,3 +312,48 @@ async def test_nothing_is_ordered_by_a_clock_that_is_wrong(house: House, silent:
         house.http.clock.hear("upbit", {"Date": ahead}, sent, NOW)
     assert await go(house, silent, await stored(house)) == "clock"
     assert house.venue.sent == []
+
+
+async def test_a_halt_that_comes_after_the_rules_were_asked_stops_the_ladder(
+    house: House, silent: TradeNotifier, tmp_path: Path
+) -> None:
+    place = house.venue.place
+
+    async def halted_meanwhile(*args: Any) -> Placement:
+        placed = await place(*args)
+        await trading_states.write(house.engine, TradingState(State.HALTED, "a person's word"), by="test")
+        return placed
+
+    house.venue.place = halted_meanwhile  # type: ignore[method-assign]
+    house.settings = settings(tmp_path, {"all": {**STRATEGY["all"], "levels": 4, "level_value": "50000"}})
+    wide = PriceRange(Decimal(90_000), Decimal(99_000))
+    analysed = await stored(house, replace(BUY, ranges=PriceRanges(wide, wide, RANGE, RANGE)))
+    assert await go(house, silent, analysed) == "order_filled"
+    assert len(house.venue.sent) == 1
+    assert await states(house, analysed) == ["filled", "not_created"]
+    [_, unsent] = await orders.for_analysis(house.engine, analysed.analysis_id)
+    assert unsent.reason == "never sent: halted: a person's word"
+
+
+async def test_two_symbols_never_spend_the_same_cash(house: House, silent: TradeNotifier, tmp_path: Path) -> None:
+    # each may spend half of the million, and half of it is the reserve
+    house.settings = settings(tmp_path, {"all": {**STRATEGY["all"], "level_value": "500000", "cash_reserve": "500000"}})
+    place = house.venue.place
+
+    async def slowly(intent: OrderIntent, *args: Any) -> Placement:
+        await asyncio.sleep(0.3)
+        house.venue.cash -= intent.quantity * intent.price
+        return await place(intent, *args)
+
+    house.venue.place = slowly  # type: ignore[method-assign]
+    analysed = await stored(house)
+    other = replace(INSTRUMENT, symbol="KRW-ETH")
+    slot = NOW + timedelta(hours=1)
+    run = await runs.open_run(house.engine, market="upbit", slot=slot, task_id="t", symbols=["KRW-ETH"])
+    row = await analyses.store(
+        house.engine, run_id=run.id, market="upbit", symbol="KRW-ETH", analysis=BUY, indicators={}
+    )
+    second = Analysed(run.id, row.id, other, BUY, replace(QUOTE, symbol="KRW-ETH"))
+    outcomes = await asyncio.gather(go(house, silent, analysed), go(house, silent, second))
+    assert sorted(outcomes) == ["cash_reserve", "order_filled"]
+    assert house.venue.cash >= 500_000

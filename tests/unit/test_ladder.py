@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trading.ladder import Ladder, buy_ladder, grid_down, grid_up, sell_ladder
+from trading.ladder import Ladder, buy_ladder, grid_down, grid_up, sell_ladder, smallest_value
 from trading.strategy import SymbolStrategy
 from trading.types import Instrument, Position, PriceRange, PriceRanges, Quote
 
@@ -165,6 +165,20 @@ def test_sells_keep_one_percent_above_the_average() -> None:
     assert prices(sells(ranges, held(10, 11_000), sell_margin=Decimal("-0.08"))) == [10_200, 10_300]
 
 
+def test_targets_that_are_too_far_away_are_not_past() -> None:
+    ranges = ranges_of(10_500, 10_600, 10_700, 10_800)
+    ladder = sells(ranges, held(10, 9_000), price=10_000, take=True, max_distance=Decimal("0.03"))
+    assert not ladder.rungs
+    assert {clamp.rule for clamp in ladder.clamps} == {"max_distance"}
+
+
+def test_dust_does_not_keep_a_symbol_from_being_bought() -> None:
+    ranges = ranges_of(9_900, 9_900, 9_900, 9_900)
+    dust = Position(Decimal("0.0001"), Decimal(5_000))
+    assert prices(buys(ranges, price=10_000, position=dust)) == [9_900]
+    assert not buys(ranges, price=10_000, position=Position(Decimal(1), Decimal(5_000))).rungs
+
+
 def test_past_every_target_all_is_sold_at_the_current_price() -> None:
     ladder = sells(ranges_of(10_200, 10_300, 10_400, 10_500), held(10, 10_000), price=10_700)
     assert {rung.price for rung in ladder.rungs} == {Decimal(10_700)}
@@ -229,7 +243,8 @@ def test_no_ladder_costs_more_than_the_cash_or_leaves_the_grid(
         assert rung.price % tick(rung.price) == 0
         assert rung.quantity % instrument.quantity_step == 0
         assert rung.price < price
-        assert not quantity or rung.price < average * Decimal("0.99")
+        # what is too little to be sold is no position
+        assert quantity * price < smallest_value(price, instrument) or rung.price < average * Decimal("0.99")
         assert instrument.min_order_value <= rung.value <= 100_000 - rung.fee
     # each of the four prices became an order, was equal to one, or is accounted for
     dropped = sum(clamp.after is None for clamp in ladder.clamps)

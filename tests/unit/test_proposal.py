@@ -91,6 +91,12 @@ def refused(case: Situation, ranges: PriceRanges | None = None) -> Refusal:
     return result
 
 
+def test_a_ladder_has_no_more_orders_than_the_day_has_trades_left() -> None:
+    assert len(ladder_of(buying(trades_today=0)).rungs) == 4
+    assert len(ladder_of(buying(trades_today=3)).rungs) == 2
+    assert len(ladder_of(buying(trades_today=4)).rungs) == 1
+
+
 @pytest.mark.parametrize(
     ("decision", "purpose"), [(Decision.BUY, Purpose.BUY), (Decision.SELL, Purpose.SELL), (Decision.HOLD, None)]
 )
