@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from telegram import Update
+from telegram import Message, Update
 
 from notifications.message import cut, sendable
 
@@ -36,8 +36,8 @@ class Incoming:
 
 
 def read(update: Update) -> Incoming | None:
-    """The update, if it is a text or a pressed button; edits, joins, pictures and the like are none of the bot's
-    business."""
+    """The update, if it is a text that its sender has typed, or a pressed button; edits, joins, pictures, what others
+    have written and the like are none of the bot's business."""
     user, chat = update.effective_user, update.effective_chat
     if user is None or chat is None:
         return None
@@ -54,7 +54,7 @@ def read(update: Update) -> Incoming | None:
             press_id=press.id,
             message_id=press.message.message_id,
         )
-    if message is not None and message.text and message.text.startswith("/"):
+    if message is not None and message.text and message.text.startswith("/") and _typed(message):
         return Incoming(
             update_id=update.update_id,
             chat_id=chat.id,
@@ -66,3 +66,10 @@ def read(update: Update) -> Incoming | None:
             message_id=message.message_id,
         )
     return None
+
+
+def _typed(message: Message) -> bool:
+    """Whether its sender wrote it: of what is forwarded, or comes by an inline bot, `from` is who passed it on, and
+    `date` is when (Bot API, Message; `forward_date` and `forward_from` before 7.0)."""
+    older = message.api_kwargs.keys() & {"forward_date", "forward_from"}
+    return message.forward_origin is None and message.via_bot is None and not older

@@ -23,12 +23,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from deploy.pi.image import build, context_of, send, where_to_build
+from deploy.pi.launching import STOPPED
 from deploy.pi.layout import DEFAULT_ROOT, DeployError
 from deploy.pi.preflight import PLATFORMS, faults, notes, probe
 from deploy.pi.remote import SSH_FAILED, Machine, Unreachable
-from deploy.pi.sending import PROJECT, Tree, overlays_of, send_release, send_settings, settings_back, tree
+from deploy.pi.sending import PROJECT, Tree, drop_settings, overlays_of, send_release, send_settings, tree
 
-FAILED = 1
+DONE, FAILED = 0, 1
 # a machine that was lost is looked for again so long; it goes on by itself
 RECONNECT_SECONDS = 600.0
 RECONNECT_PAUSE = 5.0
@@ -58,17 +59,16 @@ def _deploy(machine: Machine, asked: argparse.Namespace) -> int:
     id = here.release_id(datetime.now(UTC))
     say(f"release {id} to {machine.to}")
     found = _preflight(machine, asked.root)
-    with step("settings") as told:
-        told.append(send_settings(machine, asked.root, id, found["env"], asked.send_env))
     try:
-        overlays = overlays_of(machine, asked.root, asked.overlays, here)
+        with step("settings") as told:
+            told.append(send_settings(machine, asked.root, id, found["env"], asked.send_env))
+        overlays = overlays_of(machine, asked.root, asked.overlays, here, id)
         say(f"  overlays: {' '.join(overlays) or 'none'}")
         _build_and_send(machine, asked, here, id, PLATFORMS[found["machine"]])
         with step("release"):
             send_release(machine, asked.root, here, id, overlays, asked.project)
     except (DeployError, KeyboardInterrupt):
-        # from its launch on the machine does that itself
-        settings_back(machine, asked.root, id)
+        drop_settings(machine, asked.root, id)
         raise
     return _launch(machine, asked, f"{asked.root}/releases/{id}/deploy/pi/switch.py", "deploy", id)
 
@@ -109,11 +109,14 @@ def _launch(machine: Machine, asked: argparse.Namespace, program: str, kind: str
         words += [f"--{name}", str(getattr(asked, name))] if getattr(asked, name) else []
     done = machine.run(words, check=False)
     if done.returncode:
-        # where the connection was lost, it may have begun
-        if done.returncode != SSH_FAILED and kind == "deploy":
-            settings_back(machine, asked.root, release)
+        if kind == "deploy":
+            drop_settings(machine, asked.root, release)
         raise DeployError(f"{machine.to}: {done.stderr.strip().removeprefix('autotrader: ')}")
-    return _follow(machine, program, asked.root, done.stdout.strip().rpartition("\n")[2])
+    code = _follow(machine, program, asked.root, done.stdout.strip().rpartition("\n")[2])
+    if kind == "deploy" and code not in (DONE, STOPPED):
+        # it may have been refused before it took them
+        drop_settings(machine, asked.root, release)
+    return code
 
 
 def _follow(machine: Machine, program: str, root: str, id: str) -> int:

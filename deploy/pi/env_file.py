@@ -24,6 +24,18 @@ def faults(text: str) -> Iterator[str]:
             yield f"line {number}: the value of {found[1]} begins with a quote that does not end; close it there"
 
 
+def value_of(name: str, lines: str) -> str:
+    """The value of a setting as compose reads it, but for variables in it: the last one counts, "" where there is
+    none."""
+    value = ""
+    for line in lines.splitlines():
+        if (found := _SETTING.fullmatch(line.strip())) and found[1] == name:
+            value = found[2]
+    if value[:1] in ('"', "'"):
+        return value[1:].partition(value[0])[0]
+    return re.split(r"\s#", value, maxsplit=1)[0].rstrip()
+
+
 def _is_open(value: str) -> bool:
     """Whether a quoted value does not end on its line."""
     quote = value[:1]

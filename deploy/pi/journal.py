@@ -47,6 +47,8 @@ class Facts:
     # others; None while nobody has looked, and then nothing is removed
     volumes: list[str] | None = None
     containers: bool | None = None
+    # processes of the release of before ran: a deployment that fails starts none that somebody had stopped
+    acted: bool = True
     # what the versions know, by release
     known: dict[str, list[str]] = field(default_factory=dict)
     # the dump of before, and how many orders were in the journal then
@@ -84,6 +86,9 @@ class Journal:
         """Put it on the disk."""
         said = asdict(self)
         del said["layout"]
+        if self.facts.acted or self.phase == "ended":
+            # a release that knows no such fact reads the journal too, once it was gone back to
+            del said["facts"]["acted"]
         write_whole(self.layout.state / "deploy.json", json.dumps(said, indent=1) + "\n")
 
     def say(self, text: str) -> None:

@@ -18,6 +18,8 @@ DEFAULT_ROOT = Path("/opt/autotrader")
 # YYYYMMDDTHHMMSSZ-<git short sha>, with "dirty" after it where the tree had changes; it names folders and images
 RELEASE_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-z]{1,60}")
 
+ENV_NEW = ".env.new-"
+
 
 class DeployError(Exception):
     """Why it cannot go on: the fault, then the cure."""
@@ -73,6 +75,10 @@ class Layout:
     @property
     def env(self) -> Path:
         return self.root / "shared" / ".env"
+
+    def env_new(self, release: str) -> Path:
+        """The settings that were sent with a release; there only until it is switched to."""
+        return self.env.with_name(f"{ENV_NEW}{release}")
 
     def env_before(self, release: str) -> Path:
         """The settings that were replaced for a release; there only until that has worked, or has not."""

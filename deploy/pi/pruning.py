@@ -1,11 +1,11 @@
-"""Old releases go, with their images; three stay."""
+"""Old releases go, with their images and the settings that were sent with them; three stay."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
 
-from deploy.pi.layout import DeployError, Layout, Release
+from deploy.pi.layout import ENV_NEW, DeployError, Layout, Release
 from deploy.pi.stack import Stack
 from deploy.pi.standing import deployed
 
@@ -23,7 +23,15 @@ def prune(layout: Layout, stack: Stack, used: Release, previous: Release | None)
         try:
             stack.remove_image(layout.release(name))
             shutil.rmtree(layout.releases / name)
+            layout.env_new(name).unlink(missing_ok=True)
         except (DeployError, OSError) as error:
             yield f"release {name} could not be removed: {error}"
         else:
             yield f"release {name} is removed; {', '.join(kept)} stay"
+    for path in layout.env.parent.glob(f"{ENV_NEW}*"):
+        # of a release that never came; a younger one may be on its way
+        if path.name.removeprefix(ENV_NEW) < min(kept):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                yield f"{path} could not be removed: {error}"

@@ -7,13 +7,14 @@ import json
 import os
 import shlex
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deploy.pi.env_file import faults
+from deploy.pi.env_file import faults, value_of
 from deploy.pi.image import packed
-from deploy.pi.layout import DeployError
+from deploy.pi.layout import ENV_NEW, DeployError
 from deploy.pi.remote import Machine
 
 PROJECT_FOLDER = Path(__file__).resolve().parents[2]
@@ -91,7 +92,7 @@ def send_settings(
 ) -> str:
     """Send .env.pi, or else .env, if the machine has none or `replace` is asked for; what was done, in words.
 
-    The old one waits as `.env.before-<id>` for the case that release `id` does not work.
+    Where there is one, the new one waits beside it until the machine switches to release `id`, and is used then.
 
     Raises `DeployError` where there is none to send.
     """
@@ -114,31 +115,34 @@ def send_settings(
     text = own.read_text(encoding="utf-8")
     if wrong := list(faults(text)):
         raise DeployError(f"{own} is not sent, for it cannot be read: {'; '.join(wrong)}")
-    quoted = shlex.quote(to)
-    kept = f"[ ! -e {quoted} ] || cp -p {quoted} {shlex.quote(_before(root, id))}; "
-    script = f"set -e; umask 077; mkdir -p {shlex.quote(root)}/shared; cat > {quoted}.new; {kept}"
-    script += f"sync; mv {quoted}.new {quoted}"
+    new, place = shlex.quote(_new(root, id)), shlex.quote(_new(root, id) if is_there else to)
+    script = f"set -e; umask 077; mkdir -p {shlex.quote(root)}/shared; cat > {new}.part; sync; mv {new}.part {place}"
     machine.run(["sh", "-c", script], given=text)
-    return f"{own.name} is sent to {to}, for its owner alone" + (", the old one kept beside it" if is_there else "")
+    if is_there:
+        return f"{own.name} is sent, for its owner alone; {to} stays until the machine switches to {id}"
+    return f"{own.name} is sent to {to}, for its owner alone"
 
 
-def settings_back(machine: Machine, root: str, id: str) -> None:
-    """Put the settings of before back, for a release that never came to be switched to."""
-    before, to = shlex.quote(_before(root, id)), shlex.quote(f"{root}/shared/.env")
-    machine.run(["sh", "-c", f"[ ! -e {before} ] || mv {before} {to}"], check=False)
+def drop_settings(machine: Machine, root: str, id: str) -> None:
+    """Remove what was sent with a release that is not switched to; a machine that is away keeps it, unused."""
+    new = _new(root, id)
+    with suppress(DeployError):
+        machine.run(["rm", "-f", new, f"{new}.part"])
 
 
-def _before(root: str, id: str) -> str:
-    return f"{root}/shared/.env.before-{id}"
+def _new(root: str, id: str) -> str:
+    return f"{root}/shared/{ENV_NEW}{id}"
 
 
-def overlays_of(machine: Machine, root: str, wanted: str | None, here: Tree) -> tuple[str, ...]:
-    """The overlays that are asked for, or that DEPLOY_WITH of the machine's .env names, in the order in which compose
-    has to read them. Raises `DeployError`, also where a rehearsal would take the place of the real one or the other way
-    round."""
+def overlays_of(machine: Machine, root: str, wanted: str | None, here: Tree, id: str) -> tuple[str, ...]:
+    """The overlays that are asked for, or that DEPLOY_WITH names in the .env that was sent for release `id`, or else in
+    the machine's; in the order in which compose has to read them. Raises `DeployError`, also where a rehearsal would
+    take the place of the real one or the other way round."""
     if wanted is None:
-        script = f"sed -n 's/^DEPLOY_WITH=//p' {shlex.quote(root)}/shared/.env | tail -n 1"
-        wanted = machine.run(["sh", "-c", script], check=False).stdout.strip().strip("\"'")
+        new, used = shlex.quote(_new(root, id)), shlex.quote(f"{root}/shared/.env")
+        # what it says besides stays there
+        script = f'file={new}; [ -e "$file" ] || file={used}; grep -aF DEPLOY_WITH "$file"'
+        wanted = value_of("DEPLOY_WITH", machine.run(["sh", "-c", script], check=False).stdout)
     names = tuple(wanted.replace(",", " ").split())
     for name in names:
         if f"deploy/compose.{name}.yaml" not in here.files:

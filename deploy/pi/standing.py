@@ -54,12 +54,17 @@ def deployed(layout: Layout) -> list[str]:
 
 
 def last_good(layout: Layout, stack: Stack, used: str | None) -> str:
-    """The release before the one in use that is still here, with its image. Raises `DeployError`."""
+    """The last one that worked of those older than the release in use that are still here, with its image: never one
+    that was gone back from. Raises `DeployError`."""
     there = layout.ids()
     for name in deployed(layout):
-        if name != used and name in there and stack.has_image(layout.release(name)):
+        # an id begins with its time
+        if (used is None or name < used) and name in there and stack.has_image(layout.release(name)):
             return name
-    raise DeployError(f"there is no release to go back to (here: {', '.join(there) or 'none'})")
+    raise DeployError(
+        f"there is no release to go back to that worked and is older than {used or 'any'} (here: "
+        f"{', '.join(there) or 'none'}); TO=<id> names another"
+    )
 
 
 def _history(layout: Layout) -> list[dict[str, Any]]:

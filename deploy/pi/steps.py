@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.pi.env_file import faults
-from deploy.pi.journal import Journal
+from deploy.pi.journal import Journal, Step
 from deploy.pi.layout import DeployError, Release, sync_folder
 from deploy.pi.schema import check_way, knowledge, reach, revision
 from deploy.pi.stack import SMOKE_SECONDS, CommandFailed, Stack
@@ -33,6 +33,7 @@ class Deployment:
 
     def forward(self) -> None:
         """All steps up to the new release in use. Raises `DeployError` where one fails."""
+        self._take_settings()
         self._verify()
         self._drain()
         self._dump()
@@ -73,12 +74,32 @@ class Deployment:
 
     # forward
 
+    def _take_settings(self) -> None:
+        """Put the settings that were sent with the release in place of the machine's, which are kept beside them."""
+        layout = self.journal.layout
+        new, env = layout.env_new(self.target.id), layout.env
+        if self.journal.kind != "deploy" or not new.is_file():
+            return
+        if env.is_file():
+            try:
+                # a second name, then another file under the first: no cut leaves none, or a half
+                os.link(env, layout.env_before(self.target.id), follow_symlinks=False)
+            except PermissionError:
+                raise DeployError(
+                    f"{env} belongs to somebody else: `sudo chown $USER {env}` there, then deploy again"
+                ) from None
+        os.replace(new, env)
+        sync_folder(env.parent)
+        self.journal.say(f"{env} is the one that was sent")
+
     def _verify(self) -> None:
         journal, stack, target = self.journal, self.stack, self.target
         with journal.step("verify", "Checking the release against this machine") as step:
             facts = journal.facts
             # before anything of docker's is begun, for compose makes volumes where it only asks
             facts.volumes, facts.containers = stack.volumes(target.project), bool(stack.containers(target.project))
+            if self.previous is not None:
+                facts.acted = any(not one.oneoff for one in stack.acting(self.previous))
             journal.save()
             self._check_env()
             if not stack.has_image(target):
@@ -170,11 +191,14 @@ class Deployment:
         return any(step.name != "verify" for step in self.journal.steps)
 
     def _settings_back(self) -> None:
-        """The settings of before, where this deployment has brought its own."""
+        """The settings of before, where this deployment has brought its own, which go in any case."""
         layout = self.journal.layout
+        layout.env_new(self.target.id).unlink(missing_ok=True)
         before = layout.env_before(self.target.id)
         if before.is_file():
             os.replace(before, layout.env)
+            # two names of one file are left as they are by that
+            before.unlink(missing_ok=True)
             sync_folder(layout.env.parent)
             self.journal.say(f"{layout.env} is the one of before again")
 
@@ -194,16 +218,23 @@ class Deployment:
             stack.up(previous, *STORES)
             step.says = self._schema_back(previous)
         with journal.step("start again", f"Starting release {previous.id} again") as step:
-            try:
-                stack.up(previous)
-            except CommandFailed as error:
-                # it goes on as it did before the deployment, well or not
-                stack.start_anyhow(previous)
-                step.says = f"it runs, but not all of it is healthy: {error}"
+            if not journal.facts.acted:
+                # somebody had stopped it, and may know why
+                step.says = f"it was stopped before, and stays so; {journal.layout.command('up')} starts it"
+            else:
+                self._start_again(previous, step)
         with journal.step("lift", "Letting it trade as before") as step:
             step.says = stack.ask(previous, "release", "lift", journal.id).strip()
         if journal.layout.current_id() != previous.id:
             journal.layout.use(previous.id)
+
+    def _start_again(self, previous: Release, step: Step) -> None:
+        try:
+            self.stack.up(previous)
+        except CommandFailed as error:
+            # it goes on as it did before the deployment, well or not
+            self.stack.start_anyhow(previous)
+            step.says = f"it runs, but not all of it is healthy: {error}"
 
     def _schema_back(self, used: Release) -> str:
         """The schema of before; by going back, which keeps what was written since, or else by the dump."""

@@ -156,6 +156,27 @@ async def test_a_command_that_was_sent_long_ago_is_not_done(room: Room) -> None:
         await room.outcomes(("resume", "refused"))
 
 
+async def test_what_somebody_else_has_written_is_no_command_of_who_passes_it_on(room: Room) -> None:
+    somebody = {"id": STRANGER, "is_bot": False, "first_name": "Somebody"}
+    group = {"id": -1009, "type": "supergroup", "title": "Another group"}
+    # as the Bot API documents MessageOrigin and Message.via_bot; without an origin, as it was before 7.0
+    for passed_on in (
+        {"forward_origin": {"type": "user", "date": 1, "sender_user": somebody}},
+        {"forward_origin": {"type": "hidden_user", "date": 1, "sender_user_name": "Somebody"}},
+        {"forward_origin": {"type": "chat", "date": 1, "sender_chat": group}},
+        {"forward_origin": {"type": "channel", "date": 1, "chat": group | {"type": "channel"}, "message_id": 7}},
+        {"forward_date": 1, "forward_from": somebody},
+        {"forward_date": 1, "forward_sender_name": "Somebody"},
+        {"via_bot": {"id": 9, "is_bot": True, "first_name": "Inline", "username": "inline_bot"}},
+    ):
+        room.write("/resume")["message"].update(passed_on)
+    room.write("/help")
+    async with running(room):
+        await room.says("Commands")
+        await room.outcomes(("help", "done"))
+    assert await room.rows("SELECT * FROM trading_states") == []
+
+
 async def test_a_long_answer_is_cut_to_what_telegram_takes(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     async def long(*_: object) -> str:
         return "🔥한글 " * 5000

@@ -34,6 +34,8 @@ class Machine:
     # service -> (image, state)
     containers: dict[str, tuple[str, str]] = field(default_factory=dict)
     volumes: set[str] = field(default_factory=set)
+    # service -> the settings that it was made with
+    settings: dict[str, str] = field(default_factory=dict)
     revision: str | None = None
     orders: int = 3
     # whoever has halted everything, the last on top
@@ -56,6 +58,11 @@ class Machine:
         (folder / "deploy").mkdir(parents=True)
         told = {"image": f"autotrader:{name}", "revision": name, "project": PROJECT, "overlays": []}
         (folder / "release.json").write_text(json.dumps(told))
+
+    def is_sent(self, name: str, settings: str) -> None:
+        """Settings that came with a release."""
+        self.layout.env_new(name).write_text(settings)
+        self.layout.env_new(name).chmod(0o600)
 
     def runs(self, service: str) -> str:
         """The image that a service runs, "" if it does not."""
@@ -144,6 +151,8 @@ class TwinStack(Stack):
                 return ""
             case ["down", *_]:
                 machine.containers.clear()
+            case ["stop"]:
+                machine.containers = {name: (image, "exited") for name, (image, _) in machine.containers.items()}
             case ["up", "--no-start", *_]:
                 machine.containers["migrate"] = (release.image, "created")
             case ["up", *rest]:
@@ -181,6 +190,7 @@ class TwinStack(Stack):
         assert not others, f"two releases at once: {others} still run while {release.id} starts"
         for name in APP:
             machine.containers[name] = (release.image, "running")
+            machine.settings[name] = self._layout.env.read_text()
         if machine.layout.current_id() != release.id:
             assert machine.halts, f"{release.id} may trade before it is in use"
         if release.id == UNHEALTHY:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.pi.env_file import faults
+from deploy.pi.env_file import faults, value_of
 from deploy.pi.layout import DeployError
 from deploy.pi.remote import Machine
 from deploy.pi.sending import send_settings
@@ -36,6 +36,25 @@ def test_settings_as_people_write_them_have_no_fault() -> None:
     assert list(faults(text)) == []
     example = Path(__file__).resolve().parents[2] / ".env.example"
     assert list(faults(example.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "value"),
+    [
+        ("", ""),
+        ("DEPLOY_WITH=", ""),
+        ("#DEPLOY_WITH=sandbox\nNO_DEPLOY_WITH=sandbox\nDEPLOY_WITH_X=sandbox", ""),
+        ("DEPLOY_WITH=monitoring sandbox", "monitoring sandbox"),
+        ("export DEPLOY_WITH=sandbox", "sandbox"),
+        ("  export\tDEPLOY_WITH = 'sandbox'  # as a rehearsal", "sandbox"),
+        ('DEPLOY_WITH="monitoring sandbox"\r', "monitoring sandbox"),
+        ("DEPLOY_WITH=sandbox # as a rehearsal", "sandbox"),
+        ("DEPLOY_WITH=monitoring\n DEPLOY_WITH=sandbox", "sandbox"),
+        ("DEPLOY_WITH=sandbox\nDEPLOY_WITH=", ""),
+    ],
+)
+def test_a_setting_is_read_as_compose_reads_it(lines: str, value: str) -> None:
+    assert value_of("DEPLOY_WITH", lines) == value
 
 
 def test_settings_that_cannot_be_read_are_not_sent(tmp_path: Path) -> None:

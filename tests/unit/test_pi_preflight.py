@@ -12,16 +12,19 @@ import sys
 import tarfile
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deploy.pi import deploy
 from deploy.pi.image import context_of, packed, strip, where_to_build
+from deploy.pi.launching import STOPPED
 from deploy.pi.layout import DeployError, Layout
 from deploy.pi.preflight import faults, notes, probe
-from deploy.pi.remote import Machine
-from deploy.pi.sending import overlays_of, project_of, send_release, send_settings, settings_back, tree
+from deploy.pi.remote import Machine, Unreachable
+from deploy.pi.sending import Tree, drop_settings, overlays_of, project_of, send_release, send_settings, tree
 
 ID = "20260102T000000Z-0e3"
 GOOD: dict[str, Any] = {
@@ -226,7 +229,7 @@ def test_a_release_is_whole_and_named_for_its_commit(tmp_path: Path, project: Pa
     (project / "new.txt").write_text("new")
     assert tree(project).release_id(datetime(2026, 1, 2, tzinfo=UTC)).endswith("dirty")
     with pytest.raises(DeployError, match=r"known: .*together"):
-        overlays_of(LOCAL, str(root), "monitoringg", here)
+        overlays_of(LOCAL, str(root), "monitoringg", here, ID)
 
 
 def names_in(tar: bytes) -> list[str]:
@@ -275,9 +278,9 @@ def test_settings_are_no_part_of_a_release_whatever_git_was_told(tmp_path: Path,
 
 def test_overlays_are_in_the_order_of_make_up(tmp_path: Path, project: Path) -> None:
     here = tree(project)
-    wanted = overlays_of(LOCAL, str(tmp_path), "together,sandbox monitoring", here)
+    wanted = overlays_of(LOCAL, str(tmp_path), "together,sandbox monitoring", here, ID)
     assert wanted == ("monitoring", "sandbox", "together")
-    assert overlays_of(LOCAL, str(tmp_path), "", here) == ()
+    assert overlays_of(LOCAL, str(tmp_path), "", here, ID) == ()
 
 
 def test_a_rehearsal_is_a_project_of_its_own_and_never_takes_the_place_of_the_real_one(
@@ -293,12 +296,12 @@ def test_a_rehearsal_is_a_project_of_its_own_and_never_takes_the_place_of_the_re
         layout = Layout(Path(f"{root}-{name}"))
         assert layout.release(id).project == name
         layout.use(id)
-    assert overlays_of(LOCAL, f"{root}-autotrader", "monitoring", here) == ("monitoring",)
-    assert overlays_of(LOCAL, f"{root}-autotrader-sandbox", "sandbox", here) == ("sandbox",)
+    assert overlays_of(LOCAL, f"{root}-autotrader", "monitoring", here, ID) == ("monitoring",)
+    assert overlays_of(LOCAL, f"{root}-autotrader-sandbox", "sandbox", here, ID) == ("sandbox",)
     with pytest.raises(DeployError, match=r"is the real one, and this one a rehearsal .* PI_ROOT="):
-        overlays_of(LOCAL, f"{root}-autotrader", "sandbox", here)
+        overlays_of(LOCAL, f"{root}-autotrader", "sandbox", here, ID)
     with pytest.raises(DeployError, match="is a rehearsal, and this one the real one"):
-        overlays_of(LOCAL, f"{root}-autotrader-sandbox", "", here)
+        overlays_of(LOCAL, f"{root}-autotrader-sandbox", "", here, ID)
 
 
 def test_settings_are_sent_once_for_their_owner_alone_and_never_written_over(tmp_path: Path, project: Path) -> None:
@@ -309,14 +312,84 @@ def test_settings_are_sent_once_for_their_owner_alone_and_never_written_over(tmp
     assert "is sent" in send_settings(LOCAL, str(root), ID, False, False, project)
     env = root / "shared" / ".env"
     assert env.stat().st_mode & 0o777 == 0o600
-    assert overlays_of(LOCAL, str(root), None, tree(project)) == ("together",)
+    assert overlays_of(LOCAL, str(root), None, tree(project), ID) == ("together",)
     assert "is the same" in send_settings(LOCAL, str(root), ID, True, False, project)
     (project / ".env.pi").write_text("DEPLOY_WITH=\n")
     assert "SEND_ENV=1" in send_settings(LOCAL, str(root), ID, True, False, project)
     assert env.read_text() == "DEPLOY_WITH=together\n"
-    assert "kept beside it" in send_settings(LOCAL, str(root), ID, True, True, project)
-    assert env.read_text() == "DEPLOY_WITH=\n"
-    assert Layout(root).env_before(ID).read_text() == "DEPLOY_WITH=together\n"
-    settings_back(LOCAL, str(root), ID)
-    settings_back(LOCAL, str(root), ID)
+    assert f"stays until the machine switches to {ID}" in send_settings(LOCAL, str(root), ID, True, True, project)
     assert env.read_text() == "DEPLOY_WITH=together\n"
+    new = Layout(root).env_new(ID)
+    assert (new.read_text(), new.stat().st_mode & 0o777) == ("DEPLOY_WITH=\n", 0o600)
+    # they are those of that release alone
+    assert overlays_of(LOCAL, str(root), None, tree(project), ID) == ()
+    assert overlays_of(LOCAL, str(root), None, tree(project), "20260103T000000Z-0e4") == ("together",)
+    drop_settings(LOCAL, str(root), ID)
+    drop_settings(LOCAL, str(root), ID)
+    assert [path.name for path in env.parent.iterdir()] == [".env"]
+    assert env.read_text() == "DEPLOY_WITH=together\n"
+
+
+@pytest.mark.parametrize("line", ["export DEPLOY_WITH=sandbox", " DEPLOY_WITH = 'sandbox' # only on paper"])
+def test_a_rehearsal_is_one_however_its_setting_is_written(tmp_path: Path, project: Path, line: str) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / ".env").write_text(f"API_TOKEN=secret\n{line}\nTRADING_MODE=paper\n")
+    assert overlays_of(LOCAL, str(tmp_path), None, tree(project), ID) == ("sandbox",)
+
+
+@pytest.fixture
+def running(tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """A machine with settings, that is ready for the project with others."""
+    layout = Layout(tmp_path / "root")
+    layout.env.parent.mkdir(parents=True)
+    layout.env.write_text("DEPLOY_WITH=together\n")
+    (project / ".env").write_text("DEPLOY_WITH=\n")
+    monkeypatch.setattr(deploy, "tree", lambda: tree(project))
+    monkeypatch.setattr(deploy, "_preflight", lambda *_: {"env": True, "machine": "x86_64"})
+    monkeypatch.setattr(deploy, "send_settings", partial(send_settings, folder=project))
+    return layout
+
+
+@pytest.mark.parametrize("ends", [Unreachable("it does not answer"), DeployError("no space"), KeyboardInterrupt()])
+def test_a_deployment_that_ends_before_the_switch_has_not_touched_the_settings(
+    running: Layout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ends: BaseException
+) -> None:
+    def builds(*_: object) -> None:
+        # whatever boots in these minutes reads the old ones
+        assert running.env.read_text() == "DEPLOY_WITH=together\n"
+        assert [path.name[:9] for path in running.env.parent.iterdir() if path != running.env] == [".env.new-"]
+        if isinstance(ends, Unreachable):
+            monkeypatch.setattr(Machine, "run", away)
+        raise ends
+
+    def away(*_: object, **__: object) -> None:
+        raise Unreachable("nothing can be put back")
+
+    monkeypatch.setattr(deploy, "_build_and_send", builds)
+    assert deploy.main(["deploy", "--pi", "local", "--root", str(running.root), "--send-env"]) == 1
+    assert (str(ends) or "no longer followed") in capsys.readouterr().err
+    assert running.env.read_text() == "DEPLOY_WITH=together\n"
+    left = [path.name for path in running.env.parent.iterdir() if path != running.env]
+    # without a connection it stays there, and nobody reads it
+    assert len(left) == isinstance(ends, Unreachable)
+
+
+@pytest.mark.parametrize(
+    ("launched", "ended", "left"), [(75, 0, 0), (0, 75, 0), (0, 2, 0), (0, 1, 0), (0, STOPPED, 1), (0, 0, 1)]
+)
+def test_settings_of_a_release_that_is_refused_are_removed(
+    running: Layout, monkeypatch: pytest.MonkeyPatch, launched: int, ended: int, left: int
+) -> None:
+    says = f"import sys\nprint('deploy-1')\nsys.exit({launched} if sys.argv[1] == 'launch' else {ended})\n"
+
+    def sends(machine: Machine, root: str, here: Tree, id: str, *_: object) -> None:
+        program = running.releases / id / "deploy" / "pi" / "switch.py"
+        program.parent.mkdir(parents=True)
+        program.write_text(says)
+
+    monkeypatch.setattr(deploy, "_build_and_send", lambda *_: None)
+    monkeypatch.setattr(deploy, "send_release", sends)
+    code = deploy.main(["deploy", "--pi", "local", "--root", str(running.root), "--send-env"])
+    assert code == (1 if launched else ended)
+    assert running.env.read_text() == "DEPLOY_WITH=together\n"
+    assert len(list(running.env.parent.glob(".env.new-*"))) == left

@@ -8,13 +8,16 @@ import os
 from pathlib import Path
 
 import pytest
-from switchtwin import APP, BROKEN, NEW, OLD, UNHEALTHY, Machine, PowerCut, TwinStack
+from switchtwin import APP, BROKEN, KNOWN, NEW, OLD, UNHEALTHY, Machine, PowerCut, TwinStack
 
 from deploy.pi import switch
 from deploy.pi.journal import alone, read_journal
 from deploy.pi.layout import Layout
 
 USER = "the user's own halt"
+LATER = "20260109T000000Z-1a7e"
+# the settings of the machine, and those that come with a release
+MINE, SENT = "TRADING_MODE=paper\n", "TRADING_MODE=paper\nSENT=1\n"
 
 
 @pytest.fixture
@@ -33,7 +36,7 @@ def machine_at(root: Path, monkeypatch: pytest.MonkeyPatch, used: str | None = O
     for name in (OLD, NEW, BROKEN, UNHEALTHY):
         machine.has_release(name)
     (root / "shared").mkdir()
-    machine.layout.env.write_text("TRADING_MODE=paper\n")
+    machine.layout.env.write_text(MINE)
     if used is not None:
         machine.halts.append("first")
         assert machine.switch("deploy", used, "--id", "first") == 0
@@ -51,6 +54,15 @@ def stands(machine: Machine, release: str, revision: str) -> None:
     journal = read_journal(machine.layout)
     assert journal is not None
     assert journal.phase == "ended"
+    assert {machine.settings[name] for name in APP} == {machine.layout.env.read_text()}
+
+
+def came_with_its_settings(machine: Machine, release: str) -> None:
+    """The machine has those that were sent with the release, and the old ones beside them, or neither."""
+    used = machine.layout.current_id() == release
+    assert machine.layout.env.read_text() == (SENT if used else MINE)
+    left = {path.name: path.read_text() for path in machine.layout.env.parent.iterdir() if path != machine.layout.env}
+    assert left == ({".env.before": MINE} if used else {})
 
 
 def test_a_release_is_switched_to_step_by_step(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,12 +107,15 @@ def cuts(machine: Machine, *arguments: str) -> int:
 def test_a_power_cut_at_any_command_is_recovered_from_also_when_the_recovery_is_cut(
     release: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    sent = release != UNHEALTHY
     commands = cuts(machine_at(tmp_path / "whole", monkeypatch), "deploy", release)
     tried = 0
     for call, after in itertools.product(range(1, commands + 1), (False, True)):
         # at some of them the recovery is cut too, at each of its commands
         for second in itertools.count(1) if call % 9 == 5 and after else (10**6,):
             machine = machine_at(tmp_path / f"{call}-{after}-{second}", monkeypatch)
+            if sent:
+                machine.is_sent(release, SENT)
             try:
                 machine.switch("deploy", release, "--id", "cut", cut_at=(call, after))
                 # it came after the end: what is removed last is no part of it
@@ -119,6 +134,8 @@ def test_a_power_cut_at_any_command_is_recovered_from_also_when_the_recovery_is_
             deployed = machine.layout.current_id() == NEW
             stands(machine, NEW if deployed else OLD, "0003" if deployed else "0002")
             assert not deployed or release == NEW
+            if sent:
+                came_with_its_settings(machine, release)
             tried += 1
             if ended:
                 break
@@ -290,14 +307,169 @@ def test_a_first_deployment_that_is_refused_leaves_the_database_that_is_there(
     assert machine.revision == "0002"
 
 
-@pytest.mark.parametrize(("release", "kept"), [(NEW, "new"), (BROKEN, "old"), (UNHEALTHY, "old")])
-def test_settings_that_came_with_a_release_go_with_it(machine: Machine, release: str, kept: str) -> None:
-    layout = machine.layout
-    layout.env_before(release).write_text("WHICH=old\n")
-    layout.env.write_text("WHICH=new\n")
-    machine.switch("deploy", release)
-    assert layout.env.read_text() == f"WHICH={kept}\n"
-    assert not layout.env_before(release).exists()
+@pytest.mark.parametrize("release", [NEW, BROKEN, UNHEALTHY])
+def test_settings_that_came_with_a_release_go_with_it(machine: Machine, release: str) -> None:
+    machine.is_sent(release, SENT)
+    machine.switch("deploy", release, "--id", "second")
+    assert machine.layout.current_id() == (NEW if release == NEW else OLD)
+    came_with_its_settings(machine, release)
+    assert {machine.settings[name] for name in APP} == {machine.layout.env.read_text()}
+    assert ".env is the one that was sent" in machine.layout.log_of("second").read_text()
+    if release == NEW:
+        assert machine.layout.env.stat().st_mode & 0o777 == 0o600
+
+
+def test_settings_that_wait_for_a_release_change_nothing_before_it_is_switched_to(machine: Machine) -> None:
+    machine.is_sent(NEW, SENT)
+    # the power is cut while the image is built
+    machine.boot()
+    assert machine.switch("up") == 0
+    stands(machine, OLD, "0002")
+    with alone(machine.layout):
+        assert machine.switch("deploy", NEW) == switch.BUSY
+    assert machine.layout.env.read_text() == MINE
+    # nor are they another release's, or for going back to
+    assert machine.switch("deploy", UNHEALTHY) == 1
+    assert machine.switch("rollback", NEW) == 0
+    assert machine.layout.env.read_text() == MINE
+
+
+@pytest.mark.parametrize("release", [NEW, BROKEN])
+def test_a_power_cut_between_two_names_of_the_settings_leaves_those_of_the_release_that_runs(
+    release: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, cut_at = 0, (0, False)
+
+    def cut(name: str) -> None:
+        real = getattr(os, name)
+
+        def counted(path: os.PathLike[str], *arguments: object, **given: object) -> None:
+            nonlocal calls
+            ours = Path(path).name.startswith(".env")
+            calls += ours
+            if ours and (calls, False) == cut_at:
+                raise PowerCut
+            real(path, *arguments, **given)
+            if ours and (calls, True) == cut_at:
+                raise PowerCut
+
+        monkeypatch.setattr(os, name, counted)
+
+    for name in ("link", "replace", "unlink"):
+        cut(name)
+    for call, after in itertools.product(range(1, 20), (False, True)):
+        machine = machine_at(tmp_path / f"{call}-{after}", monkeypatch)
+        machine.is_sent(release, SENT)
+        calls, cut_at = 0, (call, after)
+        try:
+            machine.switch("deploy", release)
+            break
+        except PowerCut:
+            cut_at = (0, False)
+        machine.boot()
+        assert machine.layout.env.read_text() in (MINE, SENT)
+        assert machine.switch("recover") == 0
+        assert machine.switch("up") == 0
+        deployed = machine.layout.current_id() == NEW
+        stands(machine, NEW if deployed else OLD, "0003" if deployed else "0002")
+        came_with_its_settings(machine, release)
+    assert 3 <= call < 19
+
+
+def test_settings_of_somebody_else_are_named_with_the_cure_and_stay(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def not_ours(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    # what the kernel says of a file of root's, to anybody but root (fs.protected_hardlinks)
+    monkeypatch.setattr(os, "link", not_ours)
+    machine.is_sent(NEW, SENT)
+    assert machine.switch("deploy", NEW, "--id", "second") == 1
+    assert "sudo chown $USER" in machine.layout.log_of("second").read_text()
+    stands(machine, OLD, "0002")
+    came_with_its_settings(machine, NEW)
+
+
+def test_settings_that_were_never_used_go_with_old_releases(machine: Machine) -> None:
+    gone, waits = "20251231T000000Z-0ff", "20991231T000000Z-0ff"
+    machine.is_sent(gone, SENT)
+    machine.is_sent(waits, SENT)
+    # sent and never switched to
+    machine.is_sent(NEW, SENT)
+    assert machine.switch("deploy", UNHEALTHY) == 1
+    machine.has_release(LATER)
+    KNOWN[LATER] = KNOWN[NEW]
+    machine.images.add(f"autotrader:{LATER}")
+    try:
+        assert machine.switch("deploy", LATER) == 0
+    finally:
+        del KNOWN[LATER]
+    assert machine.layout.ids() == [OLD, LATER]
+    left = {path.name for path in machine.layout.env.parent.iterdir()}
+    assert left == {".env", machine.layout.env_new(waits).name}
+
+
+@pytest.mark.parametrize("release", [BROKEN, UNHEALTHY])
+def test_a_deployment_that_fails_starts_nobody_whom_somebody_had_stopped(
+    release: str, machine: Machine, tmp_path: Path
+) -> None:
+    assert machine.switch("down") == 0
+    assert machine.switch("deploy", release, "--id", "second") == 1
+    assert not [name for name in APP if machine.runs(name)]
+    assert machine.runs("postgres")
+    # its own hold does not outlive it
+    assert machine.halts == [USER]
+    assert (machine.revision, machine.layout.current_id()) == ("0002", OLD)
+    told = machine.layout.log_of("second").read_text()
+    assert "it was stopped before, and stays so; `python3" in told
+    assert machine.switch("up") == 0
+    stands(machine, OLD, "0002")
+
+
+def test_a_journal_is_what_older_releases_know_and_theirs_brings_the_release_of_before_back(machine: Machine) -> None:
+    with pytest.raises(PowerCut):
+        machine.switch("deploy", NEW, cut_at=(25, True))
+    path = machine.layout.state / "deploy.json"
+    said = json.loads(path.read_text())
+    assert said["phase"] == "forward"
+    assert "acted" not in said["facts"]
+    machine.boot()
+    assert machine.switch("recover") == 0
+    stands(machine, OLD, "0002")
+
+
+def test_whoever_was_stopped_stays_so_also_after_a_power_cut(machine: Machine) -> None:
+    assert machine.switch("down") == 0
+    with pytest.raises(PowerCut):
+        machine.switch("deploy", NEW, cut_at=(25, True))
+    assert any(machine.runs(name) for name in APP)
+    machine.boot()
+    assert machine.switch("recover") == 0
+    assert not [name for name in APP if machine.runs(name)]
+    assert machine.halts == [USER]
+    # the release that is in use may be older than that fact, and reads the journal
+    assert "acted" not in json.loads((machine.layout.state / "deploy.json").read_text())["facts"]
+
+
+def test_going_back_twice_goes_back_twice(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.has_release(LATER)
+    KNOWN[LATER] = KNOWN[NEW]
+    machine.images.add(f"autotrader:{LATER}")
+    try:
+        assert machine.switch("deploy", NEW) == 0
+        assert machine.switch("deploy", LATER) == 0
+        assert machine.switch("rollback") == 0
+        assert machine.layout.current_id() == NEW
+        assert machine.switch("rollback") == 0
+        stands(machine, OLD, "0002")
+        assert machine.switch("rollback") == switch.REFUSED
+        assert "TO=<id>" in capsys.readouterr().err
+        stands(machine, OLD, "0002")
+        # by its name it is what somebody wants
+        assert machine.switch("rollback", LATER) == 0
+    finally:
+        del KNOWN[LATER]
 
 
 def test_what_nobody_thought_of_brings_the_release_of_before_back(
@@ -317,19 +489,15 @@ def test_what_nobody_thought_of_brings_the_release_of_before_back(
 def test_three_releases_stay(machine: Machine) -> None:
     for name in (NEW, OLD, NEW):
         assert machine.switch("deploy", name) == 0
-    later = "20260109T000000Z-1a7e"
-    machine.has_release(later)
-    machine.images.add(f"autotrader:{later}")
-    TwinStack.machine.images.add(f"autotrader:{later}")
-    from switchtwin import KNOWN
-
-    KNOWN[later] = KNOWN[NEW]
+    machine.has_release(LATER)
+    machine.images.add(f"autotrader:{LATER}")
+    KNOWN[LATER] = KNOWN[NEW]
     try:
-        assert machine.switch("deploy", later) == 0
+        assert machine.switch("deploy", LATER) == 0
     finally:
-        del KNOWN[later]
-    assert machine.layout.ids() == [OLD, NEW, later]
-    assert machine.images == {f"autotrader:{name}" for name in (OLD, NEW, later)}
+        del KNOWN[LATER]
+    assert machine.layout.ids() == [OLD, NEW, LATER]
+    assert machine.images == {f"autotrader:{name}" for name in (OLD, NEW, LATER)}
 
 
 def test_status_shows_what_runs_and_how_the_last_deployment_ended(
