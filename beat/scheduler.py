@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
 from celery.beat import SchedulingError
 from opentelemetry import trace
-from redbeat.schedulers import RedBeatScheduler
+from redbeat.schedulers import RedBeatScheduler, get_redis
 
 from beat.schedule import sweep_entries
 from beat.watch import WorkerWatch
@@ -21,6 +22,8 @@ from telemetry.instruments import beat_entry_failed, beat_entry_last_sent, beat_
 from telemetry.pulse import SLOWEST_TURN_SECONDS, Pulse
 
 log = logging.getLogger(__name__)
+# By how much a clock may be set back without being noticed, and an entry be due late for that.
+CLOCK_STEP_SECONDS = 30.0
 _tracer = trace.get_tracer("autotrader")
 
 
@@ -28,6 +31,8 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc]
     """The beat's scheduler; only the holder of the Redis lock ever ticks."""
 
     _swept_at_start = False
+    # how far the wall clock was ahead of the monotonic one at the last tick
+    _ahead: float | None = None
     # made at the first tick: a stand-by that never ticks looks after nobody
     _workers = cached_property(lambda _: WorkerWatch(get_settings()))
     _pulse = cached_property(
@@ -44,6 +49,7 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc]
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
         self._pulse.beat()
+        self._follow_clock()
         if not self._swept_at_start:
             self._swept_at_start = True
             if get_settings().sweep_at_start:
@@ -69,6 +75,37 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc]
         systemd.stopping()
         self._pulse.rest()
         super().close()
+
+    def _follow_clock(self) -> None:
+        """Make due again what a clock that was ahead has put off: at the first tick, and whenever it is set back.
+
+        RedBeat keeps in Redis when each entry last ran and is due next. Where that is in the future, which a machine
+        without a battery clock writes until it knows the time, nothing of it runs until then.
+        """
+        before, self._ahead = self._ahead, time.time() - time.monotonic()
+        if before is not None and before - self._ahead <= CLOCK_STEP_SECONDS:
+            return
+        now = self.app.now()
+        latest = now + timedelta(seconds=CLOCK_STEP_SECONDS)
+        client, key = get_redis(self.app), self.app.redbeat_conf.schedule_key
+        put_off = []
+        for name, score in client.zrange(key, 0, -1, withscores=True):
+            try:
+                entry = self.Entry.from_key(name, app=self.app)
+            except KeyError:
+                continue  # RedBeat removes what is no entry
+            if entry.last_run_at is not None and entry.last_run_at > latest:
+                put_off.append(entry.name)
+                entry.reschedule(now)
+            elif entry.score + CLOCK_STEP_SECONDS < score:
+                # overdue by the wrong clock, it was put down for what that called now
+                client.zadd(key, {entry.key: entry.score})
+        if put_off:
+            log.error(
+                "the clock was set back: %d entries that had last run in its future count from now (%s)",
+                len(put_off),
+                ", ".join(sorted(put_off)),
+            )
 
     def _sweep_now(self) -> None:
         """Sweep every market once; the slot's row makes a sweep that has run already a counted duplicate."""

@@ -15,6 +15,7 @@ from redis import RedisError
 
 from notifications import life_texts
 from notifications.alert import Alert, system_event
+from notifications.ledger import Recorded
 from notifications.recorder import HookRecorder, connect
 from notifications.silence import LONGEST_PAUSE_SECONDS, Silence
 from notifications.spool import spool_of
@@ -46,7 +47,8 @@ class WorkerWatch:
     def look(self) -> float:
         """Leave the sign that the beat lives, and tell of workers; returns in how many seconds to look again."""
         now = time.time()
-        if now - self._looked > LONGEST_PAUSE_SECONDS:
+        # backwards too: a clock that was ahead is set right
+        if abs(now - self._looked) > LONGEST_PAUSE_SECONDS:
             self._begin_anew(now)
         self._looked = now
         keys = [key.format(market=market, process=f"worker-{market}") for market in self._markets
@@ -79,22 +81,23 @@ class WorkerWatch:
     def _tell_silent(self, market: str, last: float, now: float) -> None:
         at = datetime.fromtimestamp(now, UTC)
         log.critical("the worker of %s gave no sign since %s", market, shown(last))
-        message = life_texts.worker_silent(self._words, market, last=last, silent=now - last if last else 0, at=at)
-        self._record(system_event(f"worker_silent:{market}:{last:.3f}:{now:.0f}", message, at))
+        silent = max(now - last, 0) if last else 0
+        message = life_texts.worker_silent(self._words, market, last=last, silent=silent, at=at)
+        told = self._record(system_event(f"worker_silent:{market}:{last:.3f}:{now:.0f}", message, at))
         # after the recording: told twice rather than not at all
-        self._redis.set(SILENT_KEY.format(process=f"worker-{market}"), f"{last:.3f}")
+        if told:
+            self._redis.set(SILENT_KEY.format(process=f"worker-{market}"), f"{last:.3f}")
 
     def _tell_back(self, market: str, last: float, now: float) -> None:
         at = datetime.fromtimestamp(now, UTC)
         log.warning("the worker of %s is back", market)
-        self._record(
-            system_event(f"worker_back:{market}:{last:.3f}", life_texts.worker_back(self._words, market, at=at), at)
-        )
-        self._redis.delete(SILENT_KEY.format(process=f"worker-{market}"))
+        message = life_texts.worker_back(self._words, market, at=at)
+        if self._record(system_event(f"worker_back:{market}:{last:.3f}", message, at)):
+            self._redis.delete(SILENT_KEY.format(process=f"worker-{market}"))
 
-    def _record(self, alert: Alert) -> None:
-        if self._tells:
-            self._recorder.record(alert)
+    def _record(self, alert: Alert) -> bool:
+        """Whether nothing more is to be done to have it told."""
+        return not self._tells or self._recorder.record(alert) is not Recorded.LOST
 
     def _begin_anew(self, now: float) -> None:
         for silence in self._silences.values():

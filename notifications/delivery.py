@@ -19,7 +19,7 @@ from notifications.message import Chat, Message, Priority
 from notifications.photos import Photos
 from notifications.quiet import Quiet
 from notifications.routes import CURES, Manner, Routes
-from notifications.sender import Delivered, Outcome, Postponed, Refused
+from notifications.sender import Delivered, Outcome, Postponed
 from notifications.sent import entry
 from notifications.texts import with_count
 from notifications.words import Words
@@ -40,10 +40,9 @@ SEND_RESULTS = (
     "unreachable",
     "chat_unusable",
     "bad_token",
-    "refused",
     "failed",
 )
-# What is tried again after a refusal or a fault of our own, times the attempts so far.
+# What is tried again after a fault of our own, times the attempts so far.
 RETRY_SECONDS = 10.0
 
 _TRACE_CONTEXT = TraceContextTextMapPropagator()
@@ -123,6 +122,9 @@ class Delivery:
                         _count_collapsed(claim, message_id)
                 else:
                     log.warning("alert %s was sent after its lease had ended; it may come twice", claim.fingerprint)
+            case Postponed("chat_unusable", seconds, reason) if claim.via and claim.message_id is not None:
+                # the edit of what went to the other chat: its own may be used, and without the count it is told too
+                await self._ledger.nack(claim, seconds, reason=self._clean(reason))
             case Postponed("chat_unusable", seconds, reason):
                 chat = _contents(claim).message.chat
                 passes = self._routes.has_way_round(chat)
@@ -133,7 +135,7 @@ class Delivery:
                 self._warn(trouble, reason, seconds)
                 await self._ledger.nack(claim, seconds, refund=True, pause_bot=True, reason=self._clean(reason))
             case _:
-                reason = self._clean(outcome.reason if isinstance(outcome, Refused) else "a fault of the notifier")
+                reason = "a fault of the notifier"
                 log.error("alert %s was not delivered: %s", claim.fingerprint, reason)
                 if not await self._ledger.nack(claim, RETRY_SECONDS * claim.attempts, reason=reason):
                     log.critical("alert %s is given up after %d attempts", claim.fingerprint, claim.attempts)
@@ -184,8 +186,6 @@ class Delivery:
                     self.refuse_token()
                 elif trouble == "chat_unusable" and chat is Chat.ERROR:
                     self.trouble = "Telegram: the error chat cannot be used, nor can the other one"
-            case Refused():
-                result = "refused"
             case _:
                 result = "failed"
         span.set_attribute("result", result)

@@ -46,6 +46,12 @@ def error_name(error: BaseException) -> str:
     return str(getattr(error, "exc_cls_name", "") or type(error).__name__)
 
 
+def subject(error: BaseException) -> str:
+    """What the error says that it is about (`workers.errors.Unproven.about`), or ""."""
+    about = getattr(error, "about", "")
+    return about if isinstance(about, str) else ""
+
+
 def in_app_frames(traceback: TracebackType | None, count: int = FRAMES_USED) -> tuple[str, ...]:
     """The last `count` frames of our own code as `module:function`; no line numbers, which any edit moves."""
     frames = []
@@ -65,9 +71,11 @@ def of_failure(
     task: str = "",
     market: str = "",
     symbol: str = "",
+    about: str = "",
 ) -> str:
-    """The SHA-256 of a failure. Market and symbol are part of it: another symbol's failure is another alert."""
-    parts = (error_type, task, market, symbol, *frames, normalise(message[:MESSAGE_USED]))
+    """The SHA-256 of a failure. Market and symbol are part of it: another symbol's failure is another alert, and so is
+    that of another order, or whatever `about` names; it is taken as it is."""
+    parts = (error_type, task, market, symbol, *frames, normalise(message[:MESSAGE_USED]), *([about] if about else []))
     # lengths in front, so that no two different lists of parts join to the same bytes
     joined = "".join(f"{len(part)}:{part}" for part in parts)
     return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()

@@ -78,11 +78,10 @@ def chat_moved(words: Words, *, setting: str, old: str, new: str, at: datetime) 
 
 
 def digest(words: Words, lines: Sequence[DigestLine], chat: Chat, at: datetime) -> Message:
-    """Many alerts in one message, of a flood or after a mute: the most frequent with a line each, the others as a
-    number. Its title says what they are about."""
+    """Many alerts in one message, of a flood or after a mute: one of each type and then the most frequent with a line
+    each, the others as a number. Its title says what they are about."""
     life, total = words.life, sum(line.occurrences for line in lines)
-    ordered = sorted(lines, key=lambda line: (line.priority, -line.occurrences))
-    shown, rest = ordered[:DIGEST_LINES], ordered[DIGEST_LINES:]
+    shown, rest = _chosen(lines)
     title = life.digests[topic_of(line.kind for line in lines)]
     text = titled(f"🗂 {title.format(kinds=f'{len(lines):,}', n=f'{total:,}')}", at)
     for line in shown:
@@ -91,6 +90,23 @@ def digest(words: Words, lines: Sequence[DigestLine], chat: Chat, at: datetime) 
         more = sum(line.occurrences for line in rest)
         text.add("\n").add(life.digest_more.format(kinds=f"{len(rest):,}", n=f"{more:,}"), "bold")
     return text.message(min((line.priority for line in lines), default=Priority.NORMAL), chat)
+
+
+def _chosen(lines: Sequence[DigestLine]) -> tuple[list[DigestLine], list[DigestLine]]:
+    """The lines that are shown, the most urgent and the most frequent first, and the rest.
+
+    No type of error is left out for the many of another: the one that fails differently may be the cause.
+    """
+    ordered = sorted(lines, key=lambda line: (line.priority, -line.occurrences))
+    # an error's summary begins with its type
+    first = {(line.kind, line.summary.partition(" ")[0]): index for index, line in reversed(list(enumerate(ordered)))}
+    firsts = set(first.values())
+    preferred = sorted(range(len(ordered)), key=lambda index: (ordered[index].priority, index not in firsts, index))
+    shown = set(preferred[:DIGEST_LINES])
+    return (
+        [line for index, line in enumerate(ordered) if index in shown],
+        [line for index, line in enumerate(ordered) if index not in shown],
+    )
 
 
 def diverted(words: Words, message: Message, setting: str) -> Message:

@@ -191,7 +191,8 @@ class _Notifier:
             return
         try:
             async with asyncio.timeout(GOODBYE_SECONDS):
-                outcome = await self._sender.deliver(message, self._routes.chat_id(Chat.TRADE))
+                title = message.text.partition("\n")[0]
+                outcome = await self._sender.deliver(message, self._routes.chat_id(Chat.TRADE), fallback=title)
         except TimeoutError:
             log.warning("the trade chat was not told of the stop, Telegram does not answer")
         else:

@@ -116,6 +116,7 @@ class ErrorReporter:
             task=failure.task,
             market=failure.market,
             symbol=failure.symbol,
+            about=fingerprints.subject(exc),
         )
         buttons = error_buttons(self._language, failure, fingerprint, links=self._links, commands=self._commands)
         message = replace(texts.error(self._words, failure, links=self._links), buttons=buttons)

@@ -102,10 +102,10 @@ class Routes:
             self._works(chat)
 
     async def tell(self, message: Message, manner: Manner, edit: int | None, via: str) -> Outcome:
-        """To its chat, or to the other one while that cannot be used."""
+        """To its chat, or to the other one while that cannot be used; what went to `via` is edited there."""
         chat = message.chat
         second = self._second(chat) if chat is Chat.ERROR or message.priority is Priority.CRITICAL else None
-        if via:
+        if via and edit is not None:
             return await self._divert(message, self._moved.now_at(via), manner, edit)
         if second is None or not self._is_unusable(chat):
             outcome = await self._deliver(message, chat, self.chat_id(chat), manner, edit)

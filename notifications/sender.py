@@ -42,6 +42,8 @@ DEFAULT_RETRY_AFTER = 30.0
 CHAT_RETRY_SECONDS = 60.0
 TOKEN_RETRY_SECONDS = 30.0
 LONGEST_BACKOFF_SECONDS = 30.0
+# 2.0 ** 1024 is more than a float holds, and a night without the internet has more failures
+LARGEST_EXPONENT = 10
 PLAIN_LIMIT = 3500
 
 # They log every URL, and the token is in it.
@@ -59,8 +61,14 @@ _CHAT_FAULTS = (
     "not enough rights",
     "have no rights",
     "chat_write_forbidden",
+    "chat_restricted",
+    "chat_admin_required",
+    "administrator rights",
+    "topic_closed",
     "group chat was deactivated",
 )
+# A chat that takes texts may take no pictures: "not enough rights to send photos to the chat".
+_PICTURE_FAULTS = ("photo", "media")
 _EDIT_GONE = ("message to edit not found", "message can't be edited", "message_id_invalid", "message identifier is not")
 # What was to be edited is a picture with a caption where a text was thought to be, or the other way round.
 _OTHER_PART = ("there is no text in the message to edit", "there is no caption in the message to edit")
@@ -92,13 +100,6 @@ class Postponed:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """Telegram will not have this message in any form."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Moved:
     """The group became a supergroup: everything goes to this chat from now on."""
 
@@ -113,7 +114,7 @@ class Picture:
     sent: bool = False
 
 
-Outcome = Delivered | Postponed | Refused | Moved
+Outcome = Delivered | Postponed | Moved
 
 
 def connections(size: int, timeout: float = REQUEST_TIMEOUT_SECONDS) -> HTTPXRequest:
@@ -170,14 +171,15 @@ class TelegramSender:
         chat_id: str,
         *,
         edit: int | None = None,
-        fallback: str = "",
+        fallback: str,
         picture: Picture | None = None,
         silent: bool | None = None,
     ) -> Outcome:
         """Send the message, or put it in the place of message `edit`.
 
-        One that Telegram refuses is sent once more as plain text, then `fallback` in its place. A `picture` has the
-        text under it where that fits, else its first line, and the text follows. It makes a sound unless it is
+        One that Telegram refuses is sent once more as plain text, then `fallback` in its place; where that plain line
+        is refused too, it is the chat that cannot be used. A `picture` has the text under it where that fits, else
+        its first line, and the text follows. It makes a sound unless it is
         `silent`, by default where its priority is normal. Never raises for what Telegram or the network do.
         """
         # an analysis is for reading when one looks; an order or an error makes a sound
@@ -197,7 +199,7 @@ class TelegramSender:
                 asked = re.search(r"retry after (\d+)", str(error), re.IGNORECASE)
                 return _throttled(float(asked[1]) if asked else DEFAULT_RETRY_AFTER, error)
             self._unreachable += 1
-            seconds = min(2.0 ** (self._unreachable - 1), LONGEST_BACKOFF_SECONDS)
+            seconds = min(2.0 ** min(self._unreachable - 1, LARGEST_EXPONENT), LONGEST_BACKOFF_SECONDS)
             return Postponed("unreachable", seconds, str(error) or type(error).__name__)
         self._unreachable = 0
         return outcome
@@ -223,20 +225,16 @@ class TelegramSender:
             whole = await self._send_picture(message, chat_id, picture, quiet)
             if whole is not None:
                 return Delivered(whole, "sent")
-        reason = ""
-        forms: tuple[tuple[Message, How], ...] = (
-            (message, "sent"),
-            (plain, "plain"),
-            (replace(plain, text=fallback), "fallback"),
-        )
+        forms: tuple[tuple[Message, How], ...] = ((message, "sent"), (plain, "plain"))
         for form, how in forms:
             try:
                 return Delivered(await self._send(form, chat_id, quiet), how)
             except BadRequest as error:
                 if _has(error, _CHAT_FAULTS):
                     raise
-                reason = str(error)
-        return Refused(reason)
+        # nothing in it can be refused: a 400 of this one is the chat's
+        last = replace(plain, text=cut(fallback, PLAIN_LIMIT))
+        return Delivered(await self._send(last, chat_id, quiet), "fallback")
 
     async def _send(self, message: Message, chat_id: str, quiet: bool) -> int:
         async with asyncio.timeout(self._timeout):
@@ -266,7 +264,7 @@ class TelegramSender:
                     reply_markup=keyboard(caption.buttons),
                 )
         except BadRequest as error:
-            if _has(error, _CHAT_FAULTS):
+            if _has(error, _CHAT_FAULTS) and not _has(error, _PICTURE_FAULTS):
                 raise
             log.warning("Telegram refuses a picture (%s): its message goes without it", error)
             picture.sent = True

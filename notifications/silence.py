@@ -20,6 +20,7 @@ class Silence:
     def __init__(self, patience: float, since: float) -> None:
         self._patience = patience
         self._since = since
+        self._ahead = self._ahead_seen = 0.0
 
     def begin_anew(self, now: float) -> None:
         """Nothing could be seen until now."""
@@ -30,8 +31,17 @@ class Silence:
         silent, None if it was not."""
         if told is None:
             return "silent" if self.due_in(last, now) <= 0 else None
-        return "back" if last > told and now - last < self._patience else None
+        # a clock that was set back leaves the later sign with the earlier time
+        return "back" if last != told and now - self._given(last, now) < self._patience else None
 
     def due_in(self, last: float, now: float) -> float:
         """Seconds until it is silent for too long, if it gives no sign."""
-        return max(last, self._since) + self._patience - now
+        return max(self._given(last, now), min(self._since, now)) + self._patience - now
+
+    def _given(self, last: float, now: float) -> float:
+        """When the sign was given: one from the future, by a clock that was ahead, no earlier than it is first seen."""
+        if last <= now:
+            return last
+        if last != self._ahead:
+            self._ahead, self._ahead_seen = last, now
+        return min(self._ahead_seen, now)

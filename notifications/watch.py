@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from notifications import life_texts
 from notifications.alert import system_event
-from notifications.ledger import Ledger
+from notifications.ledger import Ledger, Recorded
 from notifications.silence import LONGEST_PAUSE_SECONDS, Silence
 from notifications.words import Words
 from storage.redis import BEAT_TICK_KEY, NOTIFIER_SIGN_KEY, SILENT_KEY
@@ -55,7 +55,8 @@ class BeatWatch:
 
     async def _look(self) -> float:
         now = time.time()
-        if now - self._looked > LONGEST_PAUSE_SECONDS:
+        # backwards too: a clock that was ahead is set right
+        if abs(now - self._looked) > LONGEST_PAUSE_SECONDS:
             self._silence.begin_anew(now)
         self._looked = now
         try:
@@ -73,12 +74,14 @@ class BeatWatch:
         at = datetime.fromtimestamp(now, UTC)
         if silent:
             log.critical("the beat has not ticked since %s", datetime.fromtimestamp(last, UTC) if last else "its start")
-            message = life_texts.beat_silent(self._words, last=last, silent=now - last if last else 0, at=at)
-            await self._ledger.record(system_event(f"beat_silent:{last:.3f}:{now:.0f}", message, at))
+            message = life_texts.beat_silent(self._words, last=last, silent=max(now - last, 0) if last else 0, at=at)
+            recorded = await self._ledger.record(system_event(f"beat_silent:{last:.3f}:{now:.0f}", message, at))
             # after the recording: told twice rather than not at all
-            await self._redis.set(self._key, f"{last:.3f}")
+            if recorded is not Recorded.LOST:
+                await self._redis.set(self._key, f"{last:.3f}")
         else:
             log.warning("the beat ticks again")
             message = life_texts.beat_back(self._words, at=at)
-            await self._ledger.record(system_event(f"beat_back:{now:.0f}", message, at))
-            await self._redis.delete(self._key)
+            recorded = await self._ledger.record(system_event(f"beat_back:{now:.0f}", message, at))
+            if recorded is not Recorded.LOST:
+                await self._redis.delete(self._key)

@@ -79,7 +79,8 @@ async def refresh(desk: Desk, order: JournalOrder) -> JournalOrder:
     placement = await desk.broker.find(order.intent.client_order_id, order.venue_order_id)
     if placement is None:
         raise Unproven(
-            f"{desk.market} {desk.symbol}: the venue does not show order {order.venue_order_id}, which it had accepted"
+            f"{desk.market} {desk.symbol}: the venue does not show order {order.venue_order_id}, which it had accepted",
+            about=order.intent.client_order_id,
         )
     after = await record(desk, order, placement)
     if (after.state, after.filled_quantity) != (order.state, order.filled_quantity):

@@ -179,10 +179,11 @@ def _analysis_expired(
         return
     market, symbol, _ = request.args
     error = Expired(f"{symbol} waited in the queue {market} until it expired: start more workers or sweep less often")
-    _end_symbol(*request.args, error=error)
+    # first: where the database does not answer, the end cannot be written
     reporter.report(
         error, task=sender.name, task_id=request.id, market=market, symbol=symbol, queue=market, worker=worker
     )
+    _end_symbol(*request.args, error=error)
 
 
 def _analysis_given_up(sender: Any, exception: BaseException, args: tuple[Any, ...], **_: Any) -> None:

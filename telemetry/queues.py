@@ -14,7 +14,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Iterable
-from typing import Any, cast
+from typing import cast
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -31,6 +31,9 @@ TIMEOUT_SECONDS = 2.0
 PRIORITY_STEPS = (0, 3, 6, 9)
 PRIORITY_SEPARATOR = "\x06\x16"
 UNACKED = "unacked"
+
+# what reading a message raises that is none of kombu's: whoever takes it will say so
+UNREADABLE = (AttributeError, TypeError, LookupError, ValueError, OverflowError, RecursionError)
 
 # kombu's names of schemes, and what redis-py calls them
 SCHEMES = {"redis": "redis", "rediss": "rediss", "unix": "unix", "redis+socket": "unix"}
@@ -124,18 +127,16 @@ def _open(url: str) -> Redis | None:
 
 def _published(message: bytes) -> float | None:
     """The publish time in a message's headers, or None where its sender did not say."""
-    value = _document(message, {}).get("headers", {}).get(SENT_AT)
-    return float(value) if isinstance(value, int | float) else None
+    try:
+        value = json.loads(message)["headers"].get(SENT_AT)
+        return float(value) if isinstance(value, int | float) else None
+    except UNREADABLE:
+        return None
 
 
 def _routing_key(row: bytes) -> str:
-    return str(_document(row, (None, None, ""))[2])
-
-
-def _document(raw: bytes, otherwise: Any) -> Any:
-    """The JSON in `raw`; a message that is none is `otherwise`: whoever takes it will say so."""
+    """The queue that a row of `unacked` is of, or ""."""
     try:
-        document = json.loads(raw)
-    except ValueError:
-        return otherwise
-    return document if isinstance(document, dict | list) else otherwise
+        return str(json.loads(row)[2])
+    except UNREADABLE:
+        return ""

@@ -52,7 +52,14 @@ class Stale(VenueError):
 
 
 class Unproven(VenueError):
-    """Sent, and nothing proves what became of it: ask the venue about the order, never send it again."""
+    """Sent, and nothing proves what became of it: ask the venue about the order, never send it again.
+
+    `about` names the order where several of one symbol fail with the same words: each of them is told.
+    """
+
+    def __init__(self, message: str, *, about: str = "") -> None:
+        super().__init__(message)
+        self.about = about
 
 
 class Ambiguous(VenueError):

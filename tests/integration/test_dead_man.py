@@ -6,18 +6,23 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiohttp import web
-from notifying import ERROR_CHAT, TRADE_CHAT, made_settings, texts, waiting
+from notifying import ERROR_CHAT, TRADE_CHAT, made_settings, texts, until_it, waiting
 from redis.asyncio import Redis
 
 from beat.watch import LOOK_SECONDS, WorkerWatch
 from notifications import ping
+from notifications.ledger import PREFIX, Ledger
 from notifications.notifier import run_notifier
 from notifications.silence import Silence
+from notifications.watch import BeatWatch
+from notifications.words import words
 from sandbox.local import LocalRedis
 from sandbox.server import Sandbox
 from settings import Settings
@@ -111,6 +116,80 @@ def test_time_in_which_nothing_could_be_seen_is_no_silence() -> None:
     assert silence.verdict(last=900, told=None, now=1119) is None
     assert silence.verdict(last=900, told=900, now=1200) is None
     assert silence.verdict(last=1190, told=900, now=1200) == "back"
+
+
+def test_a_sign_from_the_future_counts_from_when_it_was_first_seen() -> None:
+    silence = Silence(60, since=5000)
+    # the clock was set back by an hour, and the process has given no sign since
+    silence.begin_anew(1400)
+    assert silence.verdict(last=4990, told=None, now=1459) is None
+    assert silence.verdict(last=4990, told=None, now=1520) == "silent"
+    assert silence.verdict(last=4990, told=4990, now=1530) is None
+    assert silence.verdict(last=1540, told=4990, now=1541) == "back"
+    # another machine's clock may be ahead for ever: its signs come all the same
+    for now in range(2000, 2300, 30):
+        assert silence.verdict(last=now + 100, told=None, now=now) is None
+
+
+async def test_a_dead_worker_is_told_of_though_the_clock_was_set_back(
+    settings: Settings, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(time=lambda: time.time() + 3600)
+    monkeypatch.setattr("beat.watch.time", clock)
+    for market in ("upbit", "kis"):
+        await redis.set(HEARTBEAT_KEY.format(market=market), f"{clock.time():.3f}")
+    watch = WorkerWatch(settings)
+    watch.look()
+    clock.time = time.time
+    watch.look()
+    assert not await redis.keys("autotrader:silent:*"), "nothing could be seen until now"
+    await asyncio.sleep(PATIENCE + 0.1)
+    watch.look()
+    assert len(await redis.keys("autotrader:silent:*")) == 2
+
+
+async def test_a_silence_whose_alert_was_lost_is_told_later(settings: Settings, redis: Redis, tmp_path: Path) -> None:
+    # neither Redis takes the alert nor the disk
+    (tmp_path / "file").write_text("")
+    watch = WorkerWatch(settings.model_copy(update={"alert_spool_dir": str(tmp_path / "file" / "spool")}))
+    await redis.set(f"{PREFIX}counted", "no sorted set")
+    await asyncio.sleep(PATIENCE + 0.1)
+    watch.look()
+    assert not await redis.keys("autotrader:silent:*")
+    await redis.delete(f"{PREFIX}counted")
+    watch.look()
+    assert len(await redis.keys("autotrader:silent:*")) == 2
+    assert await Ledger(redis).depth() == 2
+
+
+async def test_a_silent_beat_whose_alert_was_lost_is_told_later(settings: Settings, redis: Redis) -> None:
+    ledger = Ledger(redis)
+    await redis.set(f"{PREFIX}counted", "no sorted set")
+    await redis.set(BEAT_TICK_KEY, f"{time.time() - 3600:.3f}")
+    watching = asyncio.create_task(BeatWatch(redis, ledger, words("ko"), PATIENCE).watch())
+    try:
+        await asyncio.sleep(PATIENCE + 0.5)
+        assert not await redis.keys("autotrader:silent:*")
+        await redis.delete(f"{PREFIX}counted")
+        await until_it(partial(redis.exists, "autotrader:silent:beat"))
+    finally:
+        watching.cancel()
+    assert await ledger.depth() == 1
+
+
+async def test_a_dead_beat_is_told_of_though_the_clock_was_set_back(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(time=lambda: time.time() + 3600)
+    monkeypatch.setattr("notifications.watch.time", clock)
+    await redis.set(BEAT_TICK_KEY, f"{clock.time():.3f}")
+    watching = asyncio.create_task(BeatWatch(redis, Ledger(redis), words("ko"), PATIENCE).watch())
+    try:
+        await asyncio.sleep(0)
+        clock.time = time.time
+        await until_it(partial(redis.exists, "autotrader:silent:beat"))
+    finally:
+        watching.cancel()
 
 
 async def test_redis_being_away_makes_no_worker_silent(settings: Settings) -> None:

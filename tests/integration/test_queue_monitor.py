@@ -80,6 +80,20 @@ async def test_what_cannot_be_read_is_counted_all_the_same(redis_server: LocalRe
     assert values(queue_oldest_age)["upbit"] == 0
 
 
+@pytest.mark.parametrize("headers", ['["not", "a", "dictionary"]', "null", '{"x_sent_at": 1' + "0" * 400 + "}"])
+async def test_a_foreign_message_ends_nobody(redis_server: LocalRedis, headers: str) -> None:
+    with Connection(redis_server.url) as broker:
+        client = broker.default_channel.client
+        client.lpush("upbit", f'{{"headers": {headers}}}')
+        client.lpush("upbit.orders", '["a", "list"]')
+        client.hset("unacked", mapping={"short": "[1]", "object": '{"a": 1}', "null": "null"})
+        client.hset("unacked", "ours", '[{}, "", "upbit"]')
+    await QueueMonitor(redis_server.url, QUEUES).observe()
+    assert values(queue_length) == dict.fromkeys(QUEUES, 1)
+    assert values(queue_unacked) == {"upbit": 1, "upbit.orders": 0}
+    assert values(queue_oldest_age) == dict.fromkeys(QUEUES, 0)
+
+
 async def test_a_watch_outlives_redis_and_says_nothing_meanwhile(
     redis_server: LocalRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -209,8 +209,9 @@ async def test_what_a_resting_order_trades_is_written_down_as_it_comes(house: Ho
 async def test_a_resting_order_that_the_venue_does_not_show_is_an_error_not_a_guess(house: House) -> None:
     order = await resting(house)
     house.venue.book = []
-    with pytest.raises(Unproven, match="does not show order v1"):
+    with pytest.raises(Unproven, match="does not show order v1") as raised:
         await resolve(house)
+    assert raised.value.about == order.intent.client_order_id
     assert await state(house, order) is OrderState.ACCEPTED
 
 

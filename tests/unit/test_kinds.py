@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifications.kinds import ALWAYS_TOLD, KINDS, Told, Topic, read_verbosity, topic_of
-from notifications.life_texts import DigestLine, digest
+from notifications.life_texts import DIGEST_LINES, DigestLine, digest
 from notifications.message import Chat, Priority
 from notifications.quiet_hours import read_quiet_hours
 from notifications.words import EN, KO
@@ -109,3 +109,14 @@ def test_every_time_is_in_the_hours_or_in_the_others(start: object, end: object,
     assert hours is not None
     assert others is not None
     assert hours.contain(at) is not others.contain(at)
+
+
+def test_the_one_failure_that_differs_is_not_hidden_by_a_flood() -> None:
+    flood = [DigestLine(f"TimedOut KRW-{number} no answer", 40, Priority.HIGH, "error") for number in range(60)]
+    odd = DigestLine("BadCredentials upbit the keys were refused", 1, Priority.HIGH, "error")
+    for words in (KO, EN):
+        shown = digest(words, [*flood, odd], Chat.ERROR, MIDNIGHT_IN_KOREA).text
+        lines = [line for line in shown.splitlines() if line.startswith("×")]
+        assert len(lines) == DIGEST_LINES
+        assert lines[-1] == f"×1 {odd.summary}", "the most frequent first all the same"
+        assert words.life.digest_more.format(kinds="36", n="1,440") in shown

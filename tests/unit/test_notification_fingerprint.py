@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
-from notifications.fingerprint import error_name, in_app_frames, normalise, of_failure
+from notifications.fingerprint import error_name, in_app_frames, normalise, of_failure, subject
+from workers.errors import Unproven
 
 
 @pytest.mark.parametrize(
@@ -50,10 +53,21 @@ def test_the_same_failure_has_the_same_fingerprint() -> None:
         {"frames": ("workers.upbit.client:post",)},
         {"message": "upbit: KRW-BTC was refused"},
         {"market": "", "symbol": "upbitKRW-BTC"},
+        {"about": "an order"},
     ],
 )
 def test_another_failure_has_another_fingerprint(change: dict[str, object]) -> None:
     assert of(**change) != of()
+
+
+def test_two_orders_that_fail_with_the_same_words_are_two_failures() -> None:
+    words = "upbit KRW-BTC: the venue does not show order {}, which it had accepted"
+    first, second = (Unproven(words.format(number), about=f"order-{number}") for number in (1, 2))
+    assert normalise(str(first)) == normalise(str(second))
+    assert of(message=str(first), about=subject(first)) != of(message=str(second), about=subject(second))
+    # Celery pickles what a task raises
+    assert subject(pickle.loads(pickle.dumps(first))) == "order-1"
+    assert subject(Unproven("kis order: taken under no number")) == subject(ValueError("x")) == ""
 
 
 def test_frames_name_our_functions_without_line_numbers() -> None:
