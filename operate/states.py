@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from getpass import getuser
 
@@ -19,17 +20,28 @@ from storage import trading_states
 from trading.state import State, TradingState
 
 LONGEST_PAUSE_HOURS = 24 * 366
+LASTS = {"ko": "그 뒤에도 남는 제한: {state}", "en": "in force after that: {state}"}
 
 
 async def set_trading_state(
     settings: Settings, state: str, market: str, symbol: str, reason: str, hours: float, by: str = ""
 ) -> str:
-    """Put a scope into a state, for some hours or, with 0, until it is taken back; `by` says who does, by default the
-    user of this process. Raises `UnknownMarket`."""
+    """Put a scope into a state, for some hours or, with 0, until it is taken back, and say what holds there even then;
+    `active` takes back what the scope is under, if that is anything. `by` says who does, by default the user of this
+    process. Raises `UnknownMarket`."""
+    shown = view_words(settings.notify_language)
     row = _row(settings, State(state), market, symbol, reason, hours)
     async with database(settings) as engine, notifier_of(settings) as notifier:
+        if row.state is State.ACTIVE:
+            found, others = await take_back(engine, notifier, row, by or operator())
+            return state_line(shown, row) if found else _nothing_to_resume(words(settings.notify_language), row, others)
         await change_trading_state(engine, notifier, row, by or operator())
-    return state_line(view_words(settings.notify_language), row)
+        later = await trading_states.in_force(engine, row.until) if row.until else []
+    outlasting = LASTS[settings.notify_language]
+    return "\n".join(
+        [state_line(shown, row)]
+        + [outlasting.format(state=state_line(shown, one)) for one in later if one.where == row.where]
+    )
 
 
 async def pause(settings: Settings, market: str, hours: float, reason: str, by: str) -> str:
@@ -54,13 +66,22 @@ async def resume(settings: Settings, market: str, by: str, symbol: str = "") -> 
     row = _row(settings, State.ACTIVE, market, symbol, "resumed by the operator", 0)
     scope = scope_of(told, row.market, row.symbol)
     async with database(settings) as engine, notifier_of(settings) as notifier:
-        now = datetime.now(UTC)
-        found, rows = await trading_states.take_back(engine, row, by=by, now=now)
-        others = [told_state(told, one) for one in rows]
-        if not found:
-            return "\n".join([told.nothing_to_resume.format(scope=scope), *others])
-        await notifier.trading_state_changed(row, by=by, at=now)
-    return "\n".join([told.resumed.format(scope=scope), *others])
+        found, others = await take_back(engine, notifier, row, by)
+    if not found:
+        return _nothing_to_resume(told, row, others)
+    return "\n".join([told.resumed.format(scope=scope), *(told_state(told, one) for one in others)])
+
+
+async def take_back(
+    engine: AsyncEngine, notifier: TradeNotifier, active: TradingState, by: str
+) -> tuple[bool, list[trading_states.Written]]:
+    """Take back what exactly this scope is under and tell the trade chat, if that is anything, since the circuit
+    breaker counts anew from there; whether it was, and what else holds."""
+    now = datetime.now(UTC)
+    found, others = await trading_states.take_back(engine, active, by=by, now=now)
+    if found:
+        await notifier.trading_state_changed(active, by=by, at=now)
+    return found, others
 
 
 async def change_trading_state(engine: AsyncEngine, notifier: TradeNotifier, row: TradingState, by: str) -> None:
@@ -101,6 +122,11 @@ def told_state(told: OperateWords, row: trading_states.Written) -> str:
         by=row.by,
         at=when(row.at),
     )
+
+
+def _nothing_to_resume(told: OperateWords, row: TradingState, others: Iterable[trading_states.Written]) -> str:
+    nothing = told.nothing_to_resume.format(scope=scope_of(told, row.market, row.symbol))
+    return "\n".join([nothing, *(told_state(told, one) for one in others)])
 
 
 def _row(settings: Settings, state: State, market: str, symbol: str, reason: str, hours: float) -> TradingState:

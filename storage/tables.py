@@ -411,7 +411,7 @@ portfolio_snapshots = Table(
 )
 Index("ix_portfolio_snapshots_market_at", portfolio_snapshots.c.market, portfolio_snapshots.c.at.desc())
 
-# append-only: the newest row of a scope is what holds
+# append-only: see storage/trading_states.py for what holds
 trading_states = Table(
     "trading_states",
     metadata,

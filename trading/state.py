@@ -62,9 +62,22 @@ class TradingState:
             return Scope.SYMBOL
         return Scope.ALL if self.market is None else Scope.MARKET
 
+    @property
+    def where(self) -> tuple[str | None, str | None]:
+        """Exactly what the row is about: rows of the same scope share it."""
+        return self.market, self.symbol
+
     def covers(self, market: str, symbol: str) -> bool:
         """Whether the row is about this symbol of this market."""
         return self.market in (None, market) and self.symbol in (None, symbol)
+
+    def milder(self, other: TradingState) -> bool:
+        """Whether it allows what the other one does not."""
+        return _STRICTNESS[self.state] < _STRICTNESS[other.state]
+
+    def outweighs(self, other: TradingState) -> bool:
+        """Whether the other one says nothing besides it: it is as strict, and lasts at least as long."""
+        return not self.milder(other) and (self.until or _FOREVER) >= (other.until or _FOREVER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +106,13 @@ def effective(states: Iterable[TradingState], market: str, symbol: str, now: dat
 
 
 def tightens(new: TradingState, states: Iterable[TradingState], now: datetime) -> bool:
-    """Whether writing `new` makes its own scope stricter, or as strict for longer, than the rows in force make it.
+    """Whether `new` restricts its own scope beyond the rows in force: none of them is as strict for as long.
 
-    For writers that are no person: where the newest row of a scope replaces the one before it, a circuit breaker
-    that reduces must not loosen what an operator has halted. `now` is aware.
+    For writers that are no person: a short halt does not stand for a circuit breaker that lasts until midnight. `now`
+    is aware.
     """
-    same = (row for row in states if (row.market, row.symbol) == (new.market, new.symbol))
-    current = max((_strictness(row) for row in same if row.until is None or now < row.until), default=None)
-    return new.state is not State.ACTIVE if current is None else _strictness(new) > current
+    same = (row for row in states if row.where == new.where and (row.until is None or now < row.until))
+    return new.state is not State.ACTIVE and not any(row.outweighs(new) for row in same)
 
 
 def allows(state: TradingState, action: Side | Literal["cancel"], *, increases_exposure: bool) -> bool:

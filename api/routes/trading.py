@@ -12,6 +12,7 @@ from api.asked import Market, printable
 from api.models import Armed, Changed, StateRow, TradingStates
 from api.resources import Resources, Using
 from operate import change_trading_state
+from operate.states import take_back
 from settings import MARKETS
 from storage import armings, trading_states
 from telemetry.redaction import redact, secret_values
@@ -81,18 +82,22 @@ async def halt(asked: Halt, using: Using) -> Changed:
 
 @router.post("/api/resume")
 async def resume(asked: Resume, using: Using) -> Changed:
-    """Take a halt of the same scope back; one of a wider or a narrower scope still holds."""
+    """Take a halt of the same scope back, if there is one; one of a wider or a narrower scope still holds."""
     return await change(using, asked, State.ACTIVE, asked.reason, None, BY)
 
 
 async def change(using: Resources, scope: Scope, state: State, reason: str, until: datetime | None, by: str) -> Changed:
-    """Put a scope into a state, and tell it; `by` says who did. Raises `ApiError` for a symbol there is not."""
+    """Put a scope into a state, and tell it; `by` says who did. Where nothing is in force, `active` changes nothing.
+    Raises `ApiError` for a symbol there is not."""
     symbol = scope.symbol
     if scope.market is not None and symbol is not None:
         symbol = await using.symbols.find_to_halt(scope.market, symbol)
     # the reason is kept, logged and told as it is
     row = TradingState(state, redact(reason, secret_values(using.settings)), until, scope.market, symbol)
-    await change_trading_state(using.engine, using.notifier, row, by)
+    if state is State.ACTIVE:
+        await take_back(using.engine, using.notifier, row, by)
+    else:
+        await change_trading_state(using.engine, using.notifier, row, by)
     return Changed(changed=StateRow.of(row), in_force=await _in_force(using, datetime.now(UTC)))
 
 

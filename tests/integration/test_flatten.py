@@ -17,7 +17,7 @@ from house import STRATEGY, House, Venue, settings
 from sqlalchemy import text
 
 from notifications.ledger import PREFIX
-from operate import CannotAnswer, request_flatten, resume
+from operate import CannotAnswer, request_flatten, resume, set_trading_state
 from sandbox.local import LocalRedis
 from settings import Settings
 from storage import armings, exits, orders, trading_states
@@ -188,6 +188,22 @@ async def test_buying_stops_at_once_and_the_row_says_who_asked(paper: PaperHouse
     assert await count(paper, "trading_states") == 2
     assert await guard(paper) == {BTC: "sold_all"}
     assert "trading of upbit goes on" in await resume(paper.settings, "upbit", BY)
+
+
+async def test_buying_stays_stopped_after_a_halt_that_ends_by_itself(paper: PaperHouse) -> None:
+    await buy(paper, BTC, "2")
+    await request_flatten(paper.settings, "upbit", BY)
+    said = await set_trading_state(paper.settings, "halted", "upbit", "", "maintenance", 1)
+    first, second = said.splitlines()
+    assert first.startswith("trading of upbit is halted until ")
+    assert second == "in force after that: trading of upbit is reducing: flatten: every position is being closed"
+    later = datetime.now(UTC) + timedelta(hours=2)
+    [row] = await trading_states.written(paper.engine, later)
+    assert (row.state.state, row.state.until, row.by) == (State.REDUCING, None, BY)
+    # a halt holds the sales back, and asking again sells
+    assert await guard(paper) == {BTC: "trading_state"}
+    await request_flatten(paper.settings, "upbit", BY)
+    assert await guard(paper) == {BTC: "sold_all"}
 
 
 async def count(house: House, table: str) -> int:

@@ -198,6 +198,29 @@ async def test_an_operators_shorter_row_is_made_longer(house: House) -> None:
     assert await state_of(house, NOON + 2 * HOUR) is State.REDUCING
 
 
+async def test_an_operators_stricter_row_that_ends_earlier_hides_no_breach(house: House, counted: Counted) -> None:
+    short = TradingState(State.HALTED, "by hand", NOON + HOUR, "upbit")
+    await trading_states.write(house.engine, short, by="operator")
+    await lost_ten_percent(house)
+    assert await check(house, NOON) is not None
+    assert await check(house, NOON + timedelta(minutes=1)) is None
+    assert (len(await told(house)), counted.times) == (1, {"upbit": 1})
+    assert await state_of(house, NOON) is State.HALTED
+    assert await state_of(house, NOON + 2 * HOUR) is State.REDUCING
+    assert await state_of(house, MIDNIGHT) is State.ACTIVE
+
+
+async def test_an_operators_short_halt_does_not_end_what_the_breaker_wrote(house: House, counted: Counted) -> None:
+    await lost_ten_percent(house)
+    assert await check(house, NOON) is not None
+    short = TradingState(State.HALTED, "by hand", NOON + HOUR, "upbit")
+    await trading_states.write(house.engine, short, by="operator")
+    assert await state_of(house, NOON) is State.HALTED
+    assert await state_of(house, NOON + 2 * HOUR) is State.REDUCING
+    assert await check(house, NOON + 2 * HOUR) is None
+    assert counted.times == {"upbit": 1}
+
+
 async def test_resuming_starts_the_day_anew(house: House, counted: Counted) -> None:
     """Rows are dated by the database, so this one is about now."""
     now = datetime.now(UTC)

@@ -262,6 +262,36 @@ async def test_a_pause_buys_nothing_says_who_and_never_loosens_a_halt(desk: Desk
         await pause(desk.settings, "upbit", -1, "", BY)
 
 
+async def test_a_shorter_halt_says_what_holds_after_it_and_ends_nothing_else(desk: Desk) -> None:
+    now = datetime.now(UTC)
+    broken = TradingState(State.REDUCING, "daily loss", now + timedelta(hours=9), "upbit")
+    await trading_states.tighten(desk.engine, broken, by=losses.BY, now=now)
+    said = await set_trading_state(desk.settings, "halted", "upbit", "", "maintenance", 1)
+    assert "upbit is halted until" in said
+    assert "in force after that: trading of upbit is reducing until" in said
+    korean = desk.with_settings(notify_language="ko")
+    assert "그 뒤에도 남는 제한: upbit 거래" in await set_trading_state(korean, "reducing", "upbit", "", "점검", 1)
+    lines = [line for line in (await show_status(desk.settings)).splitlines() if line.startswith("trading of")]
+    assert [line.split(": ", 1)[1] for line in lines] == ["daily loss"]
+    assert await trading_states.in_force(desk.engine, now + timedelta(hours=2)) == [broken]
+
+
+async def test_the_command_resumes_only_what_is_in_force(desk: Desk) -> None:
+    async def typed(market: str) -> str:
+        return await set_trading_state(desk.settings, "active", market, "", "resumed by the operator", 0)
+
+    await trading_states.write(desk.engine, TradingState(State.HALTED, "hands off", None, "kis"), by="cli:root")
+    for market in ("upbit", ""):
+        nothing, other = (await typed(market)).splitlines()
+        assert nothing == f"no state is in force for {market or 'everything'}"
+        assert other.startswith("kis is halted until it is taken back: hands off")
+    # the circuit breaker counts on from where it did
+    assert await trading_states.resumed_at(desk.engine, "upbit") is None
+    assert await typed("kis") == "trading of kis is active: resumed by the operator"
+    assert await trading_states.resumed_at(desk.engine, "kis") is not None
+    assert await trading_states.in_force(desk.engine, datetime.now(UTC)) == []
+
+
 async def test_of_two_who_pause_at_once_one_does_and_none_loosens_a_halt(desk: Desk) -> None:
     async def states() -> list[tuple[str, str]]:
         async with desk.engine.connect() as connection:

@@ -132,6 +132,42 @@ async def test_who_pauses_during_a_deployment_finds_it_paused_afterwards(house: 
     assert (await halted(house)) == pause
 
 
+async def test_who_halts_for_a_moment_during_a_deployment_ends_no_hold(house: House) -> None:
+    await hold(house)
+    now = datetime.now(UTC)
+    short = TradingState(State.HALTED, "hands off", now + HOUR / 4)
+    await trading_states.write(house.engine, short, by=ME)
+    later = now + HOUR / 2
+    [held] = await trading_states.written(house.engine, later)
+    assert (held.state.state, held.by) == (State.HALTED, DEPLOYMENT)
+    assert not await hold(house)
+    assert await lift(house) == short
+    assert await trading_states.in_force(house.engine, datetime.now(UTC)) == [short]
+    assert await trading_states.in_force(house.engine, later) == []
+
+
+async def test_who_reduces_for_a_moment_during_a_deployment_has_ended_its_hold(house: House) -> None:
+    await hold(house)
+    now = datetime.now(UTC)
+    await trading_states.write(house.engine, TradingState(State.REDUCING, "I look into it", now + HOUR / 4), by=ME)
+    assert await lift(house) is None
+    assert await trading_states.in_force(house.engine, now + HOUR / 2) == []
+
+
+async def test_all_that_lies_beneath_a_hold_is_the_same_afterwards(house: House) -> None:
+    now = datetime.now(UTC)
+    reduced = TradingState(State.REDUCING, "losses", now + 5 * HOUR)
+    halted = TradingState(State.HALTED, "hands off", now + HOUR / 4)
+    await trading_states.write(house.engine, reduced, by="circuit breaker")
+    await trading_states.write(house.engine, halted, by=ME)
+    before = await trading_states.written(house.engine, now)
+    assert [row.state for row in before] == [halted, reduced]
+    assert await hold(house)
+    assert await lift(house) == halted
+    assert await trading_states.written(house.engine, datetime.now(UTC)) == before
+    assert await trading_states.in_force(house.engine, now + 2 * HOUR) == [reduced]
+
+
 async def test_the_schema_goes_down_and_up_and_nowhere_else(database_url: str) -> None:
     known = revisions()
     assert known.known == tuple(sorted(known.known))

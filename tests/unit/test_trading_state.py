@@ -94,6 +94,14 @@ def test_an_automatic_row_never_replaces_a_stricter_one() -> None:
     assert not tightens(TradingState(State.ACTIVE, "x"), [], NOW)
 
 
+def test_a_stricter_row_that_ends_earlier_stands_for_no_longer_one() -> None:
+    breaker = TradingState(State.REDUCING, "breaker", NOW + 2 * HOUR, "upbit")
+    short = TradingState(State.HALTED, "operator", NOW + HOUR, "upbit")
+    assert tightens(breaker, [short], NOW)
+    assert not tightens(breaker, [short, breaker], NOW)
+    assert not tightens(breaker, [short, TradingState(State.HALTED, "x", NOW + 2 * HOUR, "upbit")], NOW)
+
+
 def test_a_row_without_market_or_zone_is_refused() -> None:
     with pytest.raises(ValueError, match="names no market"):
         TradingState(State.HALTED, "x", None, None, "KRW-BTC")
