@@ -20,6 +20,7 @@ class FaultWords:
     arming_length: str
     paper: str
     no_id: str
+    no_symbol: str
     no_analysis: str
     strategy: str
     # whoever should answer
@@ -42,6 +43,7 @@ KO = FaultWords(
     arming_length="--for 값 {value}: 0보다 길고 {days}d 이하여야 합니다",
     paper="{market}: 모의 투자 중입니다. 먼저 TRADING_MODE=live와 그 계좌의 키를 설정하세요",
     no_id="{value!r}: 분석 번호가 아닙니다. 분석 메시지 끝의 번호를 복사하세요",
+    no_symbol="{market}에 {symbol!r} 종목이 없습니다. 거래하거나 분석한 종목만 됩니다: {known}",
     no_analysis="{id}: 그런 분석이 없습니다",
     strategy="매매 설정을 고치세요: {reason}",
     no_result="{seconds}초 안에 결과가 없습니다. 워커가 실행 중인지 확인하세요 (autotrader worker {market})",
@@ -90,6 +92,7 @@ EN = FaultWords(
     arming_length="--for is {value}: must be above 0 and at most {days}d",
     paper="{market} trades on paper: set TRADING_MODE=live and the keys of its account first",
     no_id="{value!r} is no analysis id: copy it from the end of an analysis message",
+    no_symbol="{market} has no symbol {symbol!r} that is traded or was analysed; there are {known}",
     no_analysis="there is no analysis {id}",
     strategy="the strategy has to be corrected: {reason}",
     no_result="no answer within {seconds} s: is the worker running? (autotrader worker {market})",

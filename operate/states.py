@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from getpass import getuser
 
@@ -17,6 +18,7 @@ from operate.view_words import ViewWords, view_words
 from operate.words import OperateWords, words
 from settings import Settings, check_market
 from storage import trading_states
+from storage.reading import known_symbols
 from trading.state import State, TradingState
 
 LONGEST_PAUSE_HOURS = 24 * 366
@@ -32,6 +34,8 @@ async def set_trading_state(
     shown = view_words(settings.notify_language)
     row = _row(settings, State(state), market, symbol, reason, hours)
     async with database(settings) as engine, notifier_of(settings) as notifier:
+        if row.market and row.symbol:
+            row = replace(row, symbol=await symbol_of(settings, engine, row.market, row.symbol))
         if row.state is State.ACTIVE:
             found, others = await take_back(engine, notifier, row, by or operator())
             return state_line(shown, row) if found else _nothing_to_resume(words(settings.notify_language), row, others)
@@ -42,6 +46,19 @@ async def set_trading_state(
         [state_line(shown, row)]
         + [outlasting.format(state=state_line(shown, one)) for one in later if one.where == row.where]
     )
+
+
+async def symbol_of(settings: Settings, engine: AsyncEngine, market: str, text: str) -> str:
+    """The symbol that is meant, of those that are traded, were analysed or are halted: in whatever case, and of Upbit
+    without KRW-. Raises `CannotAnswer` for any other: its halt would hold nothing back."""
+    halted = [row.symbol for row in await trading_states.in_force(engine, datetime.now(UTC)) if row.market == market]
+    known = {*settings.symbols(market), *await known_symbols(engine, market), *(one for one in halted if one)}
+    wanted = text.strip().upper()
+    for symbol in (wanted, f"KRW-{wanted}"):
+        if symbol in known:
+            return symbol
+    why = fault_words(settings.notify_language).no_symbol
+    raise CannotAnswer(why.format(market=market, symbol=text, known=", ".join(sorted(known)) or "-"))
 
 
 async def pause(settings: Settings, market: str, hours: float, reason: str, by: str) -> str:

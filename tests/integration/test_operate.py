@@ -343,3 +343,16 @@ def said(*argv: str, typed: str = "", code: int = 0) -> str:
     done = CliRunner().invoke(app, argv, input=typed)
     assert done.exit_code == code, (done.output, done.exception)
     return done.output
+
+
+async def test_a_symbol_is_halted_by_its_own_name_however_it_is_typed_and_another_is_refused(desk: Desk) -> None:
+    traded = desk.settings.model_copy(update={"upbit_symbols": (BTC,), "notify_language": "en"})
+    for typed in ("krw-btc", "btc", BTC):
+        await set_trading_state(traded, "halted", "upbit", typed, "news", 1)
+    assert {row.symbol for row in await trading_states.in_force(desk.engine, datetime.now(UTC))} == {BTC}
+    with pytest.raises(CannotAnswer, match="upbit has no symbol 'KRW-BTV' that is traded or was analysed; there are"):
+        await set_trading_state(traded, "halted", "upbit", "KRW-BTV", "news", 1)
+    # one that is traded no more can still be let go
+    untraded = traded.model_copy(update={"upbit_symbols": ()})
+    await set_trading_state(untraded, "active", "upbit", "btc", "over", 0)
+    assert await trading_states.in_force(desk.engine, datetime.now(UTC)) == []
