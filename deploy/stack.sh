@@ -14,10 +14,13 @@ fail() {
   exit 1
 }
 
-# what .env says of a variable that the environment does not have
+# what .env says of a variable that the environment does not have, read as compose reads it: after `export`, with blanks
+# around =, in quotes, with a comment behind it
 said() {
   [ -f "$ENV_FILE" ] || return 0
-  sed -n "s/^$1=//p" "$ENV_FILE" | tail -n 1 | sed "s/^\([\"']\)\(.*\)\1\$/\2/"
+  sed -n "s/^[[:blank:]]*\(export[[:blank:]]\{1,\}\)\{0,1\}$1[[:blank:]]*=[[:blank:]]*//p" "$ENV_FILE" | tail -n 1 |
+    sed -e 's/^"\([^"]*\)".*/\1/' -e t -e "s/^'\([^']*\)'.*/\1/" -e t \
+      -e 's/^#.*//' -e 's/[[:space:]]\{1,\}#.*//' -e 's/[[:space:]]*$//'
 }
 
 need_docker() {

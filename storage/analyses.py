@@ -36,6 +36,14 @@ class StoredAnalysis:
     fresh: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class LastPrice:
+    """What a symbol cost at its newest analysis, in its currency, and the aware time of that quote."""
+
+    price: Decimal
+    at: datetime
+
+
 async def store(
     engine: AsyncEngine,
     *,
@@ -96,15 +104,20 @@ async def get(engine: AsyncEngine, analysis_id: UUID) -> StoredAnalysis:
 
 
 async def last_prices(engine: AsyncEngine, market: str) -> dict[str, Decimal]:
-    """The price each symbol of a market had at its newest analysis: what positions are valued at."""
+    """The price each symbol of a market had at its newest analysis, however old that is."""
+    return {symbol: last.price for symbol, last in (await newest_prices(engine, market)).items()}
+
+
+async def newest_prices(engine: AsyncEngine, market: str) -> dict[str, LastPrice]:
+    """The price each symbol of a market had at its newest analysis, and when that was."""
     statement = (
-        select(analyses.c.symbol, analyses.c.price)
+        select(analyses.c.symbol, analyses.c.price, analyses.c.at)
         .where(analyses.c.market == market)
         .ext(distinct_on(analyses.c.symbol))
         .order_by(analyses.c.symbol, analyses.c.at.desc())
     )
     async with engine.connect() as connection:
-        return {row.symbol: row.price for row in await connection.execute(statement)}
+        return {row.symbol: LastPrice(row.price, row.at) for row in await connection.execute(statement)}
 
 
 async def last_atr(engine: AsyncEngine, market: str, symbol: str) -> Decimal | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
@@ -22,23 +23,26 @@ from telemetry import simulation
 from telemetry.instruments import llm_budget_left
 from telemetry.trace_ids import current_trace_id
 from trading import analyst, market_risk, prompt
+from trading.checks.prices import quote_moved
 from trading.indicators import Indicators
 from trading.periods import kst_day, starts
 from trading.signals import Language
 from trading.snapshot import Snapshot
 from trading.thresholds import Thresholds
-from trading.types import Analysis, Candle, Instrument, Position, Quote
+from trading.types import Analysis, Candle, Decision, Instrument, Position, Quote
 from trading.validator import CHECKS, PRICE_CHECKS, validate
 from workers.runtime import Runtime
 
 if TYPE_CHECKING:
-    from workers.llm.analyst import Answer, LlmAnalyst
+    from workers.llm.analyst import Attempt, LlmAnalyst
 
 log = logging.getLogger(__name__)
 
 # what other coins fall with
 REFERENCE = {"upbit": "KRW-BTC"}
 REFERENCE_DAYS = 8
+# of what a cancelled task has to write down how it ended
+KEEP_SECONDS = 4.0
 RULES: dict[str, dict[Language, str]] = {
     "llm_budget": {"ko": "오늘의 AI 예산을 모두 썼습니다", "en": "Today's budget for models is spent"},
     "llm_closed": {"ko": "모든 AI 모델이 잠시 막혀 있습니다", "en": "Every model is closed for a while"},
@@ -67,12 +71,33 @@ class Material:
     position: Position
 
 
-async def judge(runtime: Runtime, run_id: uuid.UUID, material: Material) -> Analysis:
-    """What the analyst of the settings makes of it, validated. A model that gives no advice is a HOLD that says why;
-    raises what storage and Redis raise."""
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A validated analysis and the quote that it was validated with, to trade on."""
+
+    analysis: Analysis
+    quote: Quote
+
+
+async def judge(runtime: Runtime, run_id: uuid.UUID, material: Material) -> Judged:
+    """What the analyst of the settings makes of it, validated. A model that gives no advice is a HOLD that says why.
+
+    A model may take a minute, so what it advises to trade is judged by a quote from after its answer. Raises what
+    storage and Redis raise, `BadQuote`, and what that quote raises.
+    """
     if runtime.settings.analyst == "rules":
-        return _by_rules(material, runtime.settings)
+        return Judged(_by_rules(material, runtime.settings), material.quote)
     return await _by_model(runtime, run_id, material)
+
+
+def still_holds(settings: Settings, market: str, analysis: Analysis, quote: Quote) -> Analysis:
+    """A stored analysis itself, or a HOLD where the price has moved too far since it was made. Raises `BadQuote`."""
+    if analysis.decision is Decision.HOLD:
+        return analysis
+    limits = thresholds_of(settings, market, quote.symbol)
+    return validate(
+        analysis, None, quote, None, thresholds=limits, checks=(quote_moved,), language=settings.notify_language
+    )
 
 
 def gave_no_advice(analysis: Analysis) -> bool:
@@ -104,30 +129,39 @@ def _by_rules(material: Material, settings: Settings) -> Analysis:
         )
 
 
-async def _by_model(runtime: Runtime, run_id: uuid.UUID, material: Material) -> Analysis:
+async def _by_model(runtime: Runtime, run_id: uuid.UUID, material: Material) -> Judged:
     from workers.llm.advice import no_advice
 
     settings, quote = runtime.settings, material.quote
     language = settings.notify_language
     if await _is_spent(runtime):
-        return no_advice(RULES["llm_budget"][language], settings.llm_models[0], quote, "llm_budget")
+        return Judged(no_advice(RULES["llm_budget"][language], settings.llm_models[0], quote, "llm_budget"), quote)
     client = await runtime.market(material.instrument.market)
     known = await fundamentals.of(client, material.instrument)
     with _tracer.start_as_current_span("build_prompt") as span:
         asked = prompt.build(_snapshot(material, known), language)
         span.set_attribute("prompt.length", len(asked.user))
-    with simulation.real():
-        # a model takes money for it, whatever world it is asked about
-        answer = await model_of(runtime).ask(asked)
-    await _keep(runtime, run_id, material.instrument, asked, answer)
+    attempts: list[Attempt] = []
+    try:
+        with simulation.real():
+            # a model takes money for it, whatever world it is asked about
+            answer = await model_of(runtime).ask(asked, attempts)
+    except BaseException:
+        # also where this is cancelled: a budget that misses what was paid is none
+        await _ended(_keeping(runtime, run_id, material.instrument, asked, attempts))
+        raise
+    await _kept(_keeping(runtime, run_id, material.instrument, asked, attempts))
     if answer.advice is None:
         rule = f"llm_{answer.outcome}" if f"llm_{answer.outcome}" in RULES else "llm_failed"
-        return no_advice(RULES[rule][language], answer.model, quote, rule)
+        return Judged(no_advice(RULES[rule][language], answer.model, quote, rule), quote)
     made = answer.advice.analysis(answer.model, quote)
+    if made.decision is not Decision.HOLD:
+        quote = await client.quote(material.instrument.symbol)
     limits = _thresholds(material, settings)
     reference = await _reference(runtime, material.instrument)
     risk = market_risk.assess(material.daily, material.hourly, reference, limits)
-    return validate(made, material.indicators, quote, risk, thresholds=limits, checks=CHECKS, language=language)
+    checked = validate(made, material.indicators, quote, risk, thresholds=limits, checks=CHECKS, language=language)
+    return Judged(checked, quote)
 
 
 def _thresholds(material: Material, settings: Settings) -> Thresholds:
@@ -156,11 +190,12 @@ async def _is_spent(runtime: Runtime) -> bool:
     return left <= 0
 
 
-async def _keep(
-    runtime: Runtime, run_id: uuid.UUID, instrument: Instrument, asked: prompt.Prompt, answer: Answer
-) -> None:
+def _keeping(
+    runtime: Runtime, run_id: uuid.UUID, instrument: Instrument, asked: prompt.Prompt, attempts: Sequence[Attempt]
+) -> asyncio.Task[None]:
+    """Store what was asked, in a task of its own, which nobody cancels with the analysis."""
     text = f"{asked.system}\n\n{asked.user}"
-    await llm_calls.store(
+    storing = llm_calls.store(
         runtime.engine,
         [
             llm_calls.LlmCall(
@@ -176,7 +211,7 @@ async def _keep(
                 reply=attempt.reply,
                 error=attempt.error,
             )
-            for number, attempt in enumerate(answer.attempts)
+            for number, attempt in enumerate(attempts)
         ],
         run_id=run_id,
         market=instrument.market,
@@ -184,6 +219,26 @@ async def _keep(
         prompt_version=prompt.VERSION,
         trace_id=current_trace_id(),
     )
+    return asyncio.create_task(storing)
+
+
+async def _kept(storing: asyncio.Task[None]) -> None:
+    """Wait until it is stored. Raises what the storage raises."""
+    try:
+        await asyncio.shield(storing)
+    except asyncio.CancelledError:
+        await _ended(storing)
+        raise
+
+
+async def _ended(storing: asyncio.Task[None]) -> None:
+    """Wait for it while another error, or a cancellation, is on its way: what the storage raises is logged."""
+    await asyncio.wait([storing], timeout=KEEP_SECONDS)
+    if not storing.done():
+        storing.cancel()
+        log.error("what was asked of models was not stored within %g s: today's budget misses it", KEEP_SECONDS)
+    elif not storing.cancelled() and (error := storing.exception()) is not None:
+        log.error("what was asked of models was not stored: today's budget misses it", exc_info=error)
 
 
 async def _reference(runtime: Runtime, instrument: Instrument) -> Sequence[Candle] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import uuid
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from opentelemetry import trace
 from notifications.trades import TradeNotifier
 from storage import analyses, sightings
 from tasks import pictures
-from tasks.analysts import Material, gave_no_advice, judge
+from tasks.analysts import Material, gave_no_advice, judge, still_holds
 from tasks.desks import notifier_of
 from tasks.progress import tell
 from tasks.trade import Analysed, trade
@@ -34,6 +35,7 @@ MINUTE_CANDLES = 24
 # collecting, analysing, trading
 STEPS = 3
 
+log = logging.getLogger(__name__)
 _tracer = trace.get_tracer("autotrader")
 
 
@@ -91,12 +93,17 @@ async def show(runtime: Runtime, notifier: TradeNotifier, analysed: Analysed, *,
 
 
 async def resume(runtime: Runtime, client: MarketData, symbol: str, run_id: uuid.UUID) -> Analysed | None:
-    """The analysis this run already stored for the symbol, with a fresh quote, or None."""
+    """The analysis this run already stored for the symbol, with a fresh quote, or None. Where the price has moved too
+    far since, it is a HOLD that says so: what was stored stays as it is."""
     stored = await analyses.find(runtime.engine, run_id, symbol)
     if stored is None:
         return None
     instrument, quote = await asyncio.gather(client.instrument(symbol), client.quote(symbol))
-    return Analysed(run_id, stored.id, instrument, stored.analysis, quote)
+    analysis = still_holds(runtime.settings, client.market, stored.analysis, quote)
+    if analysis.rejected_by != stored.analysis.rejected_by:
+        log.warning("%s: nothing is traded: %s", symbol, analysis.reasons[-1])
+        ai_rejections.add(1, {"rule": str(analysis.rejected_by)})
+    return Analysed(run_id, stored.id, instrument, analysis, quote)
 
 
 async def analyse(runtime: Runtime, client: MarketData, symbol: str, run_id: uuid.UUID) -> Fresh:
@@ -114,7 +121,8 @@ async def analyse(runtime: Runtime, client: MarketData, symbol: str, run_id: uui
             broker = await runtime.broker(market)
             account = await broker.account(data.instrument)
             material = Material(data.instrument, data.daily, data.minutes, data.quote, values, account.position)
-            analysis = await judge(runtime, run_id, material)
+            judged = await judge(runtime, run_id, material)
+            analysis = judged.analysis
             if analysis.rejected_by is not None:
                 ai_rejections.add(1, {"rule": analysis.rejected_by})
             stored = await analyses.store(
@@ -147,7 +155,7 @@ async def analyse(runtime: Runtime, client: MarketData, symbol: str, run_id: uui
         ai_decisions.add(1, {"symbol": symbol, "decision": decision})
         span.set_attributes({"analysis.decision": decision, "analysis.confidence": analysis.confidence})
         span.set_attribute("analysis.id", str(stored.id))
-    return Fresh(run_id, stored.id, data.instrument, analysis, data.quote, data.daily)
+    return Fresh(run_id, stored.id, data.instrument, analysis, judged.quote, data.daily)
 
 
 async def collect(client: MarketData, symbol: str, now: Callable[[], datetime]) -> Collected:

@@ -183,7 +183,8 @@ async def situation_of(
         market_open=settings.ignore_market_hours or is_open(market, now).open,
         position=position,
         cash=cash,
-        equity=await equity(runtime, market, account),
+        # only buys are measured by it, and what leaves a position waits for no other symbol's quote
+        equity=await equity(runtime, market, account) if purpose is Purpose.BUY else account.cash,
         open_buys=sum((order.remaining * order.intent.price for order in open_buys), Decimal(0)),
         last_trade_at=last,
         trades_today=today,

@@ -40,13 +40,14 @@ def assess(
 ) -> MarketRisk:
     """The risk of buying a symbol, from its daily and hourly candles and the daily ones of bitcoin.
 
-    `reference` is None where bitcoin says nothing about the symbol, as for stocks. A market without hourly candles
-    is judged by its last day. Candles are checked ones, oldest first.
+    `reference` is None where bitcoin says nothing about the symbol, as for stocks. Where there are fewer than
+    five hours, as early in a session whose venue tells no hours of the day before, the last day tells of a crash as
+    well. Candles are checked ones, oldest first.
     """
     limits = thresholds or _USUAL
     return MarketRisk(
         reference_falling=False if reference is None else falling(reference, limits),
-        flash_crash=flash_crash(hourly, limits) if hourly else flash_crash(daily[-2:], limits, bars=1),
+        flash_crash=crashing(daily, hourly, limits),
         bearish_divergence=bearish_divergence(daily),
     )
 
@@ -58,6 +59,18 @@ def falling(daily: Sequence[Candle], thresholds: Thresholds = _USUAL) -> bool | 
     close = closes(daily[-8:])
     day, week = thresholds.reference_day_fall, thresholds.reference_week_fall
     return bool(close[-1] <= close[-2] * (1 - day) or close[-1] <= close[0] * (1 - week))
+
+
+def crashing(daily: Sequence[Candle], hourly: Sequence[Candle], thresholds: Thresholds = _USUAL) -> bool | None:
+    """Whether the last hours crashed; where they are too few, the last day or what hours there are; None where neither
+    tells."""
+    if len(hourly) > CRASH_HOURS:
+        return flash_crash(hourly, thresholds)
+    day = flash_crash(daily[-2:], thresholds, bars=1)
+    if len(hourly) > 1 and flash_crash(hourly, thresholds, bars=len(hourly) - 1):
+        # the day began far above the close before it
+        return True
+    return day
 
 
 def flash_crash(candles: Sequence[Candle], thresholds: Thresholds = _USUAL, *, bars: int = CRASH_HOURS) -> bool | None:

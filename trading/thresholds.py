@@ -43,7 +43,7 @@ class Thresholds:
         float,
         Setting(
             what="`market_risk`: no BUY this far below the highest of the four hours before (or the day before, where "
-            "there are no hourly candles)",
+            "there are fewer than five hourly candles)",
             above=0,
             below=1,
             hint=_FRACTION,

@@ -52,6 +52,10 @@ _UNWRITABLE = re.compile(
 )
 
 
+class NotSent(Unreachable):
+    """The request was not sent, since the time it was to go out in was over: nothing was done."""
+
+
 @dataclass(frozen=True, slots=True)
 class VenueHttp:
     """What the venues' clients send with: the session, and the limiter in front of it, if there is one.
@@ -164,7 +168,7 @@ async def request_json(
 
 @contextmanager
 def send_within(seconds: float) -> Iterator[None]:
-    """The first order request inside the block goes out within so many seconds, or not at all (`Unreachable`).
+    """The first order request inside the block goes out within so many seconds, or not at all (`NotSent`).
 
     A process that was stopped in between (or a machine that slept) must not send what others have given up by then.
     """
@@ -176,13 +180,13 @@ def send_within(seconds: float) -> Iterator[None]:
 
 
 def check_in_time(what: object) -> None:
-    """Raise `Unreachable` where the time that `send_within` allows is over; asked right before an order goes out."""
+    """Raise `NotSent` where the time that `send_within` allows is over; asked right before an order goes out."""
     latest = _latest.get()
     if not latest:
         return
     late = time.monotonic() - latest.pop()
     if late > 0:
-        raise Unreachable(f"{what}: not sent, it was to go out {late:.1f} s earlier; was this process stopped?")
+        raise NotSent(f"{what}: not sent, it was to go out {late:.1f} s earlier; was this process stopped?")
 
 
 async def _enter(http: VenueHttp, bucket: Bucket | None, call: Call, fail_closed: bool) -> Admission | None:

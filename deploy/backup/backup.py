@@ -19,10 +19,12 @@ from types import FrameType
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from deploy.backup import offsite
-from deploy.backup.dumps import dumps_in
+from deploy.backup.dumps import companion, dumps_in
 from deploy.backup.errors import BackupError, CopyError
+from deploy.backup.journal import journal_of, recorded
 from deploy.backup.making import make, readable
 from deploy.backup.place import Place, place_at
+from deploy.backup.project import project_of
 from deploy.backup.restoring import kept_databases, restore
 from deploy.backup.server import find_server
 
@@ -54,8 +56,9 @@ def main(argv: list[str] | None = None) -> int:
 def _make(place: Place, asked: argparse.Namespace) -> int:
     if asked.label and not LABEL.fullmatch(asked.label):
         raise BackupError(f"the label {asked.label!r} is no word; use small letters and hyphens, such as pre-deploy")
-    server = find_server(place, asked.project)
-    path, code = make(place, server, asked.label, asked.project), 0
+    project = asked.project or project_of(place)
+    server = find_server(place, project)
+    path, code = make(place, server, asked.label, project), 0
     # one with a label is for going back here and now: it stays, and nothing waits for the network
     if not asked.label:
         try:
@@ -70,9 +73,11 @@ def _make(place: Place, asked: argparse.Namespace) -> int:
 def _list(place: Place, asked: argparse.Namespace) -> int:
     for dump in dumps_in(place.backups):
         label = f"  {dump.label}" if dump.label else ""
-        sys.stdout.write(f"{dump.path.name}  {readable(dump.size)}  schema {dump.revision}{label}\n")
+        held = recorded(companion(dump.path))
+        orders = f"  {held.orders} orders" if held else ""
+        sys.stdout.write(f"{dump.path.name}  {readable(dump.size)}  schema {dump.revision}{orders}{label}\n")
     try:
-        for row in kept_databases(find_server(place, asked.project)):
+        for row in kept_databases(find_server(place, asked.project or project_of(place))):
             sys.stdout.write(f"put aside by a restore, may be dropped: {row}\n")
     except BackupError as error:
         sys.stderr.write(f"backup: {error}\n")
@@ -82,9 +87,11 @@ def _list(place: Place, asked: argparse.Namespace) -> int:
 
 
 def _restore(place: Place, asked: argparse.Namespace) -> int:
-    server = find_server(place, asked.project)
+    project = asked.project or project_of(place)
+    server = find_server(place, project)
     dump = offsite.resolve(place, asked.file)
-    before = restore(place, server, dump, asked.project)
+    before = restore(place, server, dump, project)
+    offsite.joined_by_restore(place, dump, journal_of(server))
     sys.stderr.write(
         f"Restored from {dump.name}. Trading is halted: what was ordered since that dump only the venues know.\n"
         "Compare `autotrader positions` and `autotrader orders` with the venues' own lists, then `autotrader resume`.\n"
@@ -94,9 +101,13 @@ def _restore(place: Place, asked: argparse.Namespace) -> int:
     return 0
 
 
-def _init(place: Place, _: argparse.Namespace) -> int:
+def _init(place: Place, asked: argparse.Namespace) -> int:
     if not place.setting("RESTIC_REPOSITORY"):
         raise BackupError(f"set RESTIC_REPOSITORY and RESTIC_PASSWORD in {place.env_file} first (docs/backups.md)")
+    if asked.join:
+        offsite.Repository(place).join()
+        sys.stderr.write("The copies of this root go on in the repository that is there.\n")
+        return 0
     offsite.Repository(place).create()
     sys.stderr.write(
         "The repository is made. Keep RESTIC_PASSWORD somewhere else too: without it no copy can be read.\n"
@@ -107,7 +118,8 @@ def _init(place: Place, _: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--root", default=".", help="the folder with shared/.env or .env; backups/ is in it")
-    common.add_argument("--project", default="autotrader", help="the name of the compose project")
+    said = "the compose project; without it what the root's release says, or in a checkout its overlays"
+    common.add_argument("--project", default="", help=said)
     parser = argparse.ArgumentParser(prog="backup.py", description="Back the database up, and restore it.")
     commands = parser.add_subparsers(required=True, metavar="make | list | restore FILE | init")
     making = commands.add_parser("make", parents=[common], help="make a verified dump, and copy it off this device")
@@ -117,7 +129,10 @@ def _parser() -> argparse.ArgumentParser:
     restoring = commands.add_parser("restore", parents=[common], help="put a dump in place of the database")
     restoring.add_argument("file", help="a dump, latest, restic:latest or restic:SNAPSHOT")
     restoring.set_defaults(do=_restore)
-    commands.add_parser("init", parents=[common], help="make restic's repository, once").set_defaults(do=_init)
+    beginning = commands.add_parser("init", parents=[common], help="make restic's repository, once")
+    said = "the repository is there and has copies: those of this root's database go on in it, whatever they held"
+    beginning.add_argument("--join", action="store_true", help=said)
+    beginning.set_defaults(do=_init)
     return parser
 
 

@@ -41,6 +41,7 @@ def variables(inspected: Mapping[str, Any]) -> dict[str, str]:
 
 
 def copy_out(container: str, path: str) -> bytes:
-    """A folder of a container as a tar archive, b"" where it has none."""
-    done = subprocess.run(["docker", "cp", f"{container}:{path}", "-"], capture_output=True, check=False)
+    """A folder or a file of a container as a tar archive, b"" where it has none; a link is followed."""
+    words = ["docker", "cp", "--follow-link", f"{container}:{path}", "-"]
+    done = subprocess.run(words, capture_output=True, check=False)
     return b"" if done.returncode else done.stdout

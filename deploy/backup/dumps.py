@@ -9,21 +9,27 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from deploy.backup.errors import BackupError
+from deploy.backup.journal import Journal, recorded
 from deploy.backup.place import read_stamp
 
 NAME = re.compile(r"(\d{8}T\d{6}Z)-([0-9a-z]+)(?:-([a-z][a-z-]*))?\.dump")
 PARTIAL = ".partial"
+# what deploy/backup/backup.sh sends, until it is there wholly
+INCOMING, INCOMING_SECONDS = ".incoming", 86_400.0
 MAGIC = b"PGDMP"
 
 DAILY, WEEKLY, MONTHLY = 7, 4, 6
 # of those with a label, which are kept as long as a release of their time, at least so many
 LABELLED = 3
+# of a dump whose journal was not noted: more than an empty one, less than any with an order
+UNKNOWN = Journal(0, 1)
 _CHUNK = 1 << 20
 
 
@@ -39,6 +45,10 @@ class Dump:
     @property
     def size(self) -> int:
         return self.path.stat().st_size
+
+    @property
+    def journal(self) -> Journal:
+        return recorded(companion(self.path)) or UNKNOWN
 
     def files(self) -> Iterable[Path]:
         """The dump and what lies beside it."""
@@ -117,6 +127,10 @@ def sweep(folder: Path) -> None:
     """Remove what an attempt that was cut off left: parts, and hashes without their dumps."""
     for path in folder.glob(f"*{PARTIAL}"):
         path.unlink(missing_ok=True)
+    for path in folder.glob(f"*{INCOMING}"):
+        # a younger one may still be on its way
+        if path.stat().st_mtime < time.time() - INCOMING_SECONDS:
+            path.unlink(missing_ok=True)
     for path in (*folder.glob("*.dump.sha256"), *folder.glob("*.files.tar")):
         dump = path.with_name(path.name.removesuffix(".sha256").replace(".files.tar", ".dump"))
         if NAME.fullmatch(dump.name) and not dump.exists():
@@ -124,15 +138,21 @@ def sweep(folder: Path) -> None:
 
 
 def expired(dumps: Sequence[Dump], releases: Sequence[datetime]) -> list[Dump]:
-    """Those that need not be kept: 7 days, 4 weeks and 6 months have their newest, labelled ones their release."""
+    """Those that need not be kept: 7 days, 4 weeks and 6 months have their newest, labelled ones their release.
+
+    A newest that holds less than an older one of its time, after a lost volume, does not take its place: both stay.
+    """
     plain = sorted((dump for dump in dumps if not dump.label), key=lambda dump: dump.at, reverse=True)
     labelled = sorted((dump for dump in dumps if dump.label), key=lambda dump: dump.at, reverse=True)
     kept: set[Path] = {dump.path for dump in labelled[:LABELLED]}
+    journals = {dump.path: dump.journal for dump in plain}
     for form, number in (("%Y-%m-%d", DAILY), ("%G-%V", WEEKLY), ("%Y-%m", MONTHLY)):
-        newest: dict[str, Path] = {}
+        times: dict[str, list[Path]] = {}
         for dump in plain:
-            newest.setdefault(dump.at.strftime(form), dump.path)
-        kept.update(list(newest.values())[:number])
+            times.setdefault(dump.at.strftime(form), []).append(dump.path)
+        for paths in list(times.values())[:number]:
+            # of equals the first, which is the newest
+            kept.update((paths[0], max(paths, key=journals.__getitem__)))
     if releases:
         # a dump is made before its release is switched to, so that of the oldest release may be a little younger
         kept.update(dump.path for dump in labelled if dump.at >= min(releases))

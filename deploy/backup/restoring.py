@@ -13,6 +13,7 @@ from pathlib import Path
 
 from deploy.backup.dumps import read_name
 from deploy.backup.errors import BackupError
+from deploy.backup.journal import newest_order
 from deploy.backup.making import RESERVE_BYTES, alone, note, read_through, readable, revision_of
 from deploy.backup.place import Place, stamp
 from deploy.backup.server import Server
@@ -39,11 +40,13 @@ def restore(place: Place, server: Server, dump: Path, project: str) -> str:
                 _fill(server, fresh, dump)
                 migrate(place, server, project, fresh)
                 _halt(server, fresh, dump)
+                held = newest_order(server, fresh)
                 _swap(server, fresh, before)
             except BaseException:
                 _drop(server, fresh)
                 log.error("nothing was restored; the database in use is as it was")  # noqa: TRY400
                 raise
+            log.info("the database has %s now", held)
             if known := read_name(dump):
                 note(server, "local", dump, known.at)
     return before

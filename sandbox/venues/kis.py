@@ -188,7 +188,7 @@ class Kis:
             "stck_hgpr": text(today.high),
             "stck_lwpr": text(today.low),
             "stck_mxpr": text(to_tick("kis", before * (1 + DAILY_LIMIT), ROUND_FLOOR)),
-            "stck_llam": text(to_tick("kis", before * (1 - DAILY_LIMIT), ROUND_CEILING)),
+            "stck_llam": text(self.prices.lowest(symbol) or to_tick("kis", before * (1 - DAILY_LIMIT), ROUND_CEILING)),
             "stck_sdpr": text(before),
             "wghn_avrg_stck_prc": f"{(today.high + today.low + today.close) / 3:.2f}",
             "hts_frgn_ehrt": "0.00",

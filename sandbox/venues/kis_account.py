@@ -6,8 +6,12 @@ of the list for `looks` readings, the time-outs last `seconds`; `filled_first` a
 
 Limit orders rest, and reserve cash or shares. `POST /control/kis/price {symbol, price}` moves a stock's price, order
 book and candles, and what rests there and crosses trades at its own limit, up to the account's `depth`; `DELETE` takes
-all such prices back. `POST /control/kis/trades {cano, odno, quantity, price}` trades a part of a resting order, and
-`POST /control/kis/session_end` ends all that rests, as the end of its day (KST) does.
+all such prices back. With `lowest` beside `price` that is the lowest price of the day, which quotes tell, and orders
+below it are refused. `POST /control/kis/trades {cano, odno, quantity, price}` trades a part of a resting order, and
+`POST /control/kis/session_end` ends all that rests, as the end of its day (KST) does. `POST /control/kis/orders {cano,
+symbol, side, quantity, price, exchange}` is a limit order by hand in KIS's app, at `KRX`, `NXT` or `SOR`: the daily
+list has it where that exchange is asked for or `ALL`, the list of what can be cancelled in any case, and a cancellation
+has to name its exchange.
 
 The codes of refusals are KIS's where they are documented: APBK0952 (cash), APBK0400 (quantity), EGW02006
 (environment).
@@ -34,6 +38,8 @@ from sandbox.venues.kis_faults import CANCEL_FAULTS, FAULTS, after, before
 TRADING = "/uapi/domestic-stock/v1/trading/"
 HOLIDAYS = "/uapi/domestic-stock/v1/quotations/chk-holiday"
 BRANCH = "06010"
+KRX, ALL = "KRX", "ALL"
+EXCHANGES = (KRX, "NXT", "SOR")
 # rows of a page: (real, mock)
 BALANCE_ROWS = {"real": 50, "mock": 20}
 ORDER_ROWS = {"real": 100, "mock": 15}
@@ -74,6 +80,7 @@ class KisAccounts:
             web.post(f"{control}/price", self._set_price),
             web.delete(f"{control}/price", self._clear_prices),
             web.post(f"{control}/trades", self._trade),
+            web.post(f"{control}/orders", self._by_hand),
             web.post(f"{control}/session_end", self._end_session),
         ]
 
@@ -126,13 +133,20 @@ class KisAccounts:
         try:
             body = await request.json()
             symbol, price = str(body["symbol"]), Decimal(str(body["price"]))
+            lowest = Decimal(str(body["lowest"])) if "lowest" in body else None
         except (ValueError, TypeError, KeyError, InvalidOperation):
             return web.json_response({"error": "the body is not JSON with symbol and price"}, status=400)
         if not self._prices.has(symbol):
             return web.json_response({"error": f"symbol {symbol!r}: the sandbox does not serve it"}, status=400)
         if not price.is_finite() or price <= 0 or price % tick_size("kis", price):
             return web.json_response({"error": f"price {price}: use a positive one on the tick grid"}, status=400)
+        if lowest is not None and not 0 < lowest <= price:
+            return web.json_response(
+                {"error": f"lowest {lowest}: use one that is positive and not over the price"}, status=400
+            )
         self._prices.set(symbol, price)
+        if lowest is not None:
+            self._prices.set_lowest(symbol, lowest)
         self._trade_at(symbol)
         return web.json_response({"symbol": symbol, "price": text(price)}, status=201)
 
@@ -158,6 +172,24 @@ class KisAccounts:
         if not 0 < quantity <= order.left or not price.is_finite() or price <= 0:
             return web.json_response({"error": f"order {order.odno} has {order.left} left; trade no more"}, status=400)
         account.fill(order, quantity, price)
+        return web.json_response({"odno": order.odno, "left": order.left}, status=201)
+
+    async def _by_hand(self, request: web.Request) -> web.Response:
+        try:
+            body = await request.json()
+            account = self._accounts[str(body["cano"]), str(body.get("product", "01"))]
+            symbol, side = self._listed(str(body["symbol"])), {"buy": BUY, "sell": SELL}[body["side"]]
+            quantity, price = int(body["quantity"]), Decimal(str(body["price"]))
+            exchange = str(body.get("exchange", KRX))
+            _check_grid(price)
+        except (ValueError, TypeError, KeyError, AttributeError, InvalidOperation, Refused):
+            error = "the body is not JSON with cano, symbol, side (buy, sell), quantity and a price on the tick grid"
+            return web.json_response({"error": error}, status=400)
+        if quantity <= 0 or exchange not in EXCHANGES:
+            error = f"quantity {quantity}, exchange {exchange!r}: use one above 0 and one of {', '.join(EXCHANGES)}"
+            return web.json_response({"error": error}, status=400)
+        order = Order(self._odno(), symbol, side, LIMIT, quantity, price, self._book.now(), exchange=exchange)
+        account.add(order, self._price(symbol))
         return web.json_response({"odno": order.odno, "left": order.left}, status=201)
 
     async def _end_session(self, _: web.Request) -> web.Response:
@@ -242,6 +274,9 @@ class KisAccounts:
     def _daily(self, account: AccountBook, fields: Fields, request: web.Request) -> tuple[dict[str, Any], str]:
         first, last, side = fields["INQR_STRT_DT"], fields["INQR_END_DT"], fields["SLL_BUY_DVSN_CD"]
         symbol, odno = fields.get("PDNO", ""), fields.get("ODNO", "")
+        exchange = fields.get("EXCG_ID_DVSN_CD", KRX)
+        if exchange not in ((*EXCHANGES, ALL) if account.environment == "real" else (KRX,)):
+            raise Refused("APBK0001", "거래소구분코드를 확인하여 주십시오.")
         rows = [
             _daily_row(order)
             for order in account.read()
@@ -249,6 +284,7 @@ class KisAccounts:
             and side in ("00", order.side)
             and symbol in ("", order.symbol)
             and odno in ("", order.odno)
+            and exchange in (ALL, order.exchange)
         ]
         if fields.get("INQR_DVSN", "00") == "00":
             rows.reverse()
@@ -270,7 +306,7 @@ class KisAccounts:
                 "ord_tmd": f"{order.at + KST:%H%M%S}", "tot_ccld_qty": str(order.filled),
                 "tot_ccld_amt": text(order.amount), "psbl_qty": str(order.left - order.withdrawn),
                 "sll_buy_dvsn_cd": order.side, "ord_dvsn_cd": order.kind, "mgco_aptm_odno": "",
-                "excg_dvsn_cd": "02", "excg_id_dvsn_cd": "KRX",
+                "excg_dvsn_cd": "02", "excg_id_dvsn_cd": order.exchange,
             }
             for order in account.orders
             if order.left > order.withdrawn
@@ -330,7 +366,7 @@ class KisAccounts:
         account = self._admit(request, body, *ids)
         symbol = self._listed(body["PDNO"])
         kind, quantity, price = body["ORD_DVSN"], _whole(body, "ORD_QTY"), Decimal(_whole(body, "ORD_UNPR"))
-        if body["EXCG_ID_DVSN_CD"] != "KRX":
+        if body["EXCG_ID_DVSN_CD"] != KRX:
             raise Refused("APBK0001", "거래소구분코드를 확인하여 주십시오.")
         if kind not in (LIMIT, MARKET_ORDER, IMMEDIATE):
             raise Refused("APBK0002", "주문구분을 확인하여 주십시오.")
@@ -339,6 +375,7 @@ class KisAccounts:
         limit = self._price(symbol) if kind == MARKET_ORDER else price
         if kind != MARKET_ORDER:
             _check_grid(price)
+            self._check_lowest(symbol, price)
         if side == BUY and account.free_cash() < limit * quantity * (1 + FEE_RATE):
             raise Refused("APBK0952", "주문가능금액을 초과 했습니다", rt_cd="7")
         if side == SELL and account.sellable(symbol) < quantity:
@@ -357,12 +394,15 @@ class KisAccounts:
         left = 0 if original is None else original.left - original.withdrawn
         if original is None or not left or body["KRX_FWDG_ORD_ORGNO"] != BRANCH:
             raise Refused("APBK0005", "정정취소 가능한 주문이 없습니다.", rt_cd="7")
+        if body["EXCG_ID_DVSN_CD"] != original.exchange:
+            raise Refused("APBK0001", "거래소구분코드를 확인하여 주십시오.")
         quantity = left if all_of_it else _whole(body, "ORD_QTY")
         if not 0 < quantity <= left:
             raise Refused("APBK0400", "주문 가능한 수량을 초과했습니다.", rt_cd="7")
         price = original.price if cancel else Decimal(_whole(body, "ORD_UNPR"))
         if not cancel:
             _check_grid(price)
+            self._check_lowest(original.symbol, price)
             more = (price - original.price) * quantity * (1 + FEE_RATE)
             if original.side == BUY and account.free_cash() < more:
                 raise Refused("APBK0952", "주문가능금액을 초과 했습니다", rt_cd="7")
@@ -373,6 +413,7 @@ class KisAccounts:
         order = Order(
             self._odno(), original.symbol, original.side, original.kind, quantity, price, self._book.now(),
             cancelled=quantity if cancel else 0, original=odno, hidden=looks if fault == "late" else 0,
+            exchange=original.exchange,
         )  # fmt: skip
         return account.add(order, self._price(order.symbol))
 
@@ -382,6 +423,11 @@ class KisAccounts:
 
     def _price(self, symbol: str) -> Decimal:
         return self._prices.price(symbol)
+
+    def _check_lowest(self, symbol: str, price: Decimal) -> None:
+        lowest = self._prices.lowest(symbol)
+        if lowest is not None and price < lowest:
+            raise Refused("APBK0006", "주문단가가 하한가 미만입니다.")
 
     def _listed(self, symbol: str) -> str:
         if not self._prices.has(symbol):
@@ -403,7 +449,7 @@ def _daily_row(order: Order) -> dict[str, str]:
         "rmn_qty": str(order.left), "rjct_qty": str(order.rejected), "ccld_cndt_name": "없음",
         "cpbc_ordp_ord_rcit_dvsn_cd": "", "cpbc_ordp_infm_mthd_dvsn_cd": "", "infm_tmd": "", "ctac_tlno": "",
         "prdt_type_cd": "300", "excg_dvsn_cd": "02", "cpbc_ordp_mtrl_dvsn_cd": "", "ord_orgno": "00000",
-        "rsvn_ord_end_dt": "",
+        "rsvn_ord_end_dt": "", "excg_id_dvsn_cd": order.exchange,
     }  # fmt: skip
 
 

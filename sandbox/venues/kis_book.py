@@ -39,6 +39,7 @@ class Order:
     expired: int = 0
     withdrawn: int = 0
     patience: int = 0
+    exchange: str = "KRX"
 
     @property
     def left(self) -> int:

@@ -23,6 +23,7 @@ class KisPrices:
     def __init__(self, book: CandleBook) -> None:
         self._book = book
         self._set: dict[str, list[tuple[datetime, Decimal]]] = {}
+        self._lowest: dict[str, Decimal] = {}
 
     def now(self) -> datetime:
         return self._book.now()
@@ -37,6 +38,15 @@ class KisPrices:
     def clear(self) -> None:
         """Forget all prices that were set, as if they had never been."""
         self._set.clear()
+        self._lowest.clear()
+
+    def set_lowest(self, symbol: str, price: Decimal) -> None:
+        """From now on no order of `symbol` is taken below that price."""
+        self._lowest[symbol] = price
+
+    def lowest(self, symbol: str) -> Decimal | None:
+        """The lowest price of the day where one was set."""
+        return self._lowest.get(symbol)
 
     def price(self, symbol: str) -> Decimal:
         """The last trade."""

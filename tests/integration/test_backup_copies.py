@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +18,7 @@ import asyncpg
 import pytest
 from sqlalchemy import make_url
 
-from deploy.backup.dumps import Dump, expired, read_name
+from deploy.backup.dumps import Dump, companion, expired, read_name
 from deploy.backup.errors import BackupError
 from deploy.backup.place import place_at
 from deploy.backup.server import connection_of
@@ -62,6 +65,26 @@ def test_a_day_of_backups_never_pushes_out_the_older_ones() -> None:
     many = [dump(NOW - timedelta(minutes=minute)) for minute in range(60)]
     old = [dump(NOW - timedelta(days=3)), dump(NOW - timedelta(days=40))]
     assert set(expired([*many, *old], [])) == set(many[1:])
+
+
+def test_a_dump_of_a_database_that_lost_its_rows_takes_no_place_of_a_good_one(tmp_path: Path) -> None:
+    def holding(minutes: int, orders: int | None, runs: int = 9) -> Dump:
+        made = tmp_path / dump(NOW - timedelta(minutes=minutes)).path.name
+        about = json.dumps({} if orders is None else {"orders": orders, "runs": runs}).encode()
+        with tarfile.open(companion(made), "w") as tar:
+            entry = tarfile.TarInfo("backup.json")
+            entry.size = len(about)
+            tar.addfile(entry, io.BytesIO(about))
+        found = read_name(made)
+        assert found
+        return found
+
+    empty, fresh, good, older = holding(1, 0, 0), holding(2, 0, 1), holding(3, 500), holding(4, 499)
+    assert expired([empty, fresh, good, older], []) == [fresh, older]
+    # of a version that noted nothing, the last before the loss
+    unknown = holding(3, None)
+    assert expired([empty, unknown], []) == []
+    assert expired([holding(1, 7), unknown], []) == [unknown]
 
 
 def test_a_labelled_dump_is_kept_as_long_as_a_release_of_its_time() -> None:
@@ -199,6 +222,7 @@ def test_a_copy_that_takes_long_neither_keeps_a_backup_waiting_nor_loses_its_dum
     older = made.with_name(f"{datetime.now(UTC) - timedelta(seconds=1):%Y%m%d}T000000Z-0001.dump")
     shutil.copy(made, older)
     shutil.copy(hash_file(made), hash_file(older))
+    shutil.copy(companion(made), companion(older))
     with making.in_use(older):
         made = making.make(place, server, "", project)
         assert older.exists()

@@ -39,7 +39,7 @@ from trading.types import (
     TimeInForce,
 )
 from workers.errors import Ambiguous, BadCredentials, Throttled, TimedOut, UnknownSymbol, Unproven, VenueError
-from workers.http import VenueHttp, open_session
+from workers.http import NotSent, VenueHttp, open_session, send_within
 from workers.kis.auth import SharedToken
 from workers.kis.environment import Environment
 from workers.kis.errors import NotOffered, TurnedAway
@@ -404,6 +404,16 @@ async def test_two_that_could_be_it_are_for_a_human(
     for asked in (broker.find, broker.cancel):
         with pytest.raises(Ambiguous, match="by hand"):
             await asked(wanted.client_order_id)
+
+
+async def test_an_order_whose_time_is_over_is_proven_not_to_be_sent_and_may_be_sent_again(
+    sandbox: Sandbox, broker: KisOverseasBroker, known: Known
+) -> None:
+    wanted = known.add(intent())
+    with send_within(-1.0), pytest.raises(NotSent):
+        await broker.place(wanted, INSTRUMENT, quote())
+    assert await at_venue(sandbox) == []
+    assert (await broker.place(wanted, INSTRUMENT, quote())).state is OrderState.FILLED
 
 
 async def test_a_look_that_fails_proves_nothing(sandbox: Sandbox, broker: KisOverseasBroker, known: Known) -> None:

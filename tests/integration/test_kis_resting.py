@@ -333,9 +333,9 @@ async def test_where_nothing_tells_a_cancellation_is_unproven(caller: Caller, sa
     order = await caller.place(10, quote(sandbox).bid)
     ask = caller.broker._trading.cancel
 
-    async def cancel(branch: str, odno: str, order_type: str) -> Any:
+    async def cancel(branch: str, odno: str, order_type: str, exchange: str) -> Any:
         sandbox.faults.order({"service": "kis", "kind": "html", "path": "inquire-daily-ccld"})
-        return await ask(branch, odno, order_type)
+        return await ask(branch, odno, order_type, exchange)
 
     caller.broker._trading.cancel = cancel  # type: ignore[method-assign]
     with pytest.raises(Unproven, match="cannot be read"):
@@ -455,10 +455,6 @@ async def test_an_order_of_yesterday_is_looked_up_on_its_own_day(
     assert str(placement.reason).startswith("session_ended: 0 of 10")
     assert await broker.find(order.intent.client_order_id) == placement
     assert "order-rvsecncl" not in posts(sandbox)
-    # one that its own day does not show is for a human
-    await open_account(sandbox)
-    with pytest.raises(Unproven, match="by hand"):
-        await broker.find(order.intent.client_order_id)
     await http.close()
 
 

@@ -255,6 +255,32 @@ async def test_a_418_closes_the_whole_venue_until_its_time(sandbox: Sandbox, htt
         await Limiter(redis).enter(bucket(PLACE, url), PLACE, max_wait=5)
 
 
+async def test_a_gate_that_closed_while_redis_was_away_is_closed_for_all_when_it_is_back(sandbox: Sandbox) -> None:
+    url = f"{sandbox.url}/upbit"
+    with LocalRedis() as server:
+        redis = open_redis(server.url)
+        http = open_session(5.0, limiter=Limiter(redis))
+        client = UpbitClient(http, url)
+        await client.ticker(BTC)
+        server.stop(abruptly=True)
+        sandbox.faults.order({"service": "upbit", "kind": "throttle", "status": 418, "retry_after": 60, "count": 1})
+        with pytest.raises(Throttled, match="blocked"):
+            await client.ticker(BTC)
+        asked = len(sandbox.requests.listed())
+        server.start()
+        await asyncio.sleep(REDIS_AGAIN_SECONDS + 0.1)
+        for read in (client.ticker(BTC), client.candles_days(BTC, 1)):
+            with pytest.raises(Throttled, match="closed after a refusal") as caught:
+                await read
+            assert 0 < caught.value.retry_after <= 60
+        # another process hears of it from Redis, and an order is held back too
+        with pytest.raises(Throttled, match="closed after a refusal"):
+            await Limiter(redis).enter(bucket(PLACE, url), PLACE, max_wait=5, fail_closed=True)
+        assert len(sandbox.requests.listed()) == asked
+        await http.close()
+        await redis.aclose()
+
+
 async def test_kis_refusing_by_code_closes_the_app_keys_gate(sandbox: Sandbox, http: VenueHttp, redis: Redis) -> None:
     kis = KisMarket(http, redis, f"{sandbox.url}/kis", "key-of-kis", "secret")
     await kis.quote("005930")

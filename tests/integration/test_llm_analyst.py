@@ -13,7 +13,9 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
+from sandbox.faults import Fault
 from sandbox.local import LocalRedis
+from sandbox.local.server import free_port
 from sandbox.server import Sandbox
 from sandbox.simulated import walk
 from trading import indicators, prompt
@@ -21,7 +23,7 @@ from trading.market_risk import MarketRisk
 from trading.snapshot import Snapshot
 from trading.types import Decision, Instrument, Position, Quote
 from trading.validator import CHECKS, validate
-from workers.llm.analyst import Answer, LlmAnalyst
+from workers.llm.analyst import UNKNOWN_COST, Answer, LlmAnalyst
 from workers.llm.blocks import Blocks, digest
 from workers.llm.errors import BadModel
 
@@ -187,23 +189,52 @@ async def test_no_key_is_ever_written_into_redis(analyst: LlmAnalyst, sandbox: S
 
 
 @pytest.mark.parametrize(
-    ("fault", "outcome"),
+    ("fault", "outcome", "cost"),
     [
-        ({"kind": "error", "status": 503}, "unavailable"),
-        ({"kind": "error", "status": 404}, "unknown_model"),
-        ({"kind": "error", "status": 400}, "error"),
-        ({"kind": "html"}, "error"),
-        ({"kind": "close"}, "unreachable"),
-        ({"kind": "hang"}, "timeout"),
+        # a refusal costs nothing
+        ({"kind": "error", "status": 503}, "unavailable", 0),
+        ({"kind": "error", "status": 404}, "unknown_model", 0),
+        ({"kind": "error", "status": 400}, "error", 0),
+        # what was sent may be paid for, though nothing tells how much it was
+        ({"kind": "html"}, "error", UNKNOWN_COST),
+        ({"kind": "close"}, "unreachable", UNKNOWN_COST),
+        ({"kind": "hang"}, "timeout", UNKNOWN_COST),
     ],
 )
 async def test_a_model_that_cannot_be_used_is_left_for_the_next_one(
-    sandbox: Sandbox, redis: Redis, fault: dict[str, Any], outcome: str
+    sandbox: Sandbox, redis: Redis, fault: dict[str, Any], outcome: str, cost: Decimal
 ) -> None:
     sandbox.faults.order({"service": "gemini", "symbol": PRO, **fault})
     answer = await open_analyst(sandbox, redis, timeout=1.5).ask(ASKED)
     assert set(steps(answer)[:-1]) == {(PRO, outcome)}
+    assert {attempt.cost for attempt in answer.attempts[:-1]} == {cost}
     assert steps(answer)[-1] == (FLASH, "ok")
+
+
+async def test_what_was_never_sent_costs_nothing(redis: Redis) -> None:
+    nobody_listens = f"http://127.0.0.1:{free_port()}"
+    answer = await LlmAnalyst([PRO], KEYS, Blocks(redis), base_url=nobody_listens).ask(ASKED)
+    assert steps(answer) == [(PRO, "unreachable")]
+    assert answer.attempts[0].cost == 0
+
+
+async def test_a_second_answer_that_does_not_come_is_charged_with_the_first(
+    sandbox: Sandbox, redis: Redis, answer_with: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await answer_with("not_json")
+    take = sandbox.faults.take
+
+    def taken(*request: Any) -> Fault | None:
+        fault = take(*request)
+        # from the next request on
+        sandbox.faults.order({"service": "gemini", "symbol": PRO, "kind": "close"})
+        return fault
+
+    monkeypatch.setattr(sandbox.faults, "take", taken)
+    first = (await open_analyst(sandbox, redis).ask(ASKED)).attempts[0]
+    assert first.outcome == "unreachable"
+    assert first.output_tokens > 0
+    assert first.cost > UNKNOWN_COST
 
 
 async def test_all_attempts_together_end_at_the_deadline(sandbox: Sandbox, redis: Redis) -> None:

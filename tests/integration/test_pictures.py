@@ -25,9 +25,10 @@ from storage import runs
 from storage.redis import open_redis
 from tasks import pictures as drawn
 from tasks import pipeline
+from tasks.analysts import Judged
 from tasks.pipeline import analyse_and_trade
 from tasks.trade import Analysed
-from trading.types import Analysis, Candle, Decision
+from trading.types import Candle, Decision
 from workers.runtime import Runtime
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -60,8 +61,8 @@ def decided(monkeypatch: pytest.MonkeyPatch) -> Callable[[Decision], None]:
     """What the analyst of this house says."""
 
     def says(decision: Decision) -> None:
-        async def judge(*_: Any) -> Analysis:
-            return replace(BUY, decision=decision, at=datetime.now(UTC))
+        async def judge(*given: Any) -> Judged:
+            return Judged(replace(BUY, decision=decision, at=datetime.now(UTC)), given[-1].quote)
 
         monkeypatch.setattr(pipeline, "judge", judge)
 

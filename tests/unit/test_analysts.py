@@ -33,7 +33,7 @@ def material(seed: int) -> Material:
 
 async def judged(seed: int, **values: Any) -> Analysis:
     runtime: Any = SimpleNamespace(settings=Settings(_env_file=None, **values))  # type: ignore[call-arg]
-    return await judge(runtime, uuid.uuid4(), material(seed))
+    return (await judge(runtime, uuid.uuid4(), material(seed))).analysis
 
 
 async def test_a_threshold_of_the_file_refuses_what_the_usual_one_lets_pass(tmp_path: Path) -> None:

@@ -143,6 +143,31 @@ def test_a_cancellation_that_is_done_is_an_end_and_so_is_the_end_of_the_session(
     assert partly.reason == "partly_filled: 3 of 10 traded, the rest is cancelled"
 
 
+def test_an_order_of_an_earlier_session_has_ended_also_where_the_list_leaves_a_rest() -> None:
+    partly = row(ft_ccld_qty="3", ft_ccld_amt3="1257.48", nccs_qty="7")
+    # 23:59 in New York, and the minute after
+    last = datetime(2026, 11, 19, 4, 59, tzinfo=UTC)
+    assert word(partly, now=last).state is OrderState.PARTLY_FILLED
+    over = word(partly, now=last + timedelta(minutes=1))
+    assert (over.state, over.reason) == (OrderState.CANCELLED, "partly_filled: 3 of 10 traded, the rest is cancelled")
+    assert sum(fill.quantity for fill in over.fills) == 3
+    assert word(row(), now=last + timedelta(minutes=1)).state is OrderState.CANCELLED
+    # ordered after the last trade of a day (20:30 in New York), it is for the session of the next one
+    evening = row(thco_ord_tmd="103000", ord_tmd="103000")
+    assert word(evening, now=last + timedelta(minutes=1)).state is OrderState.ACCEPTED
+    assert word(evening, now=last + timedelta(days=1, minutes=1)).state is OrderState.CANCELLED
+
+
+def test_a_clock_that_is_ahead_loses_no_order_and_takes_none_of_ours_for_another() -> None:
+    sent_at = TAKEN_AT + timedelta(seconds=45)
+    ours, before = row(odno="0000000002"), row(odno="0000000001", thco_ord_tmd="054643")
+    assert match_us(INTENT, sent_at, (), [ours]) == ours
+    assert match_us(INTENT, sent_at, {before.venue_order_id}, [before, ours]) == ours
+    assert match_us(INTENT, sent_at, {before.venue_order_id}, [before]) is None
+    with pytest.raises(Ambiguous):
+        match_us(INTENT, sent_at, (), [before, ours])
+
+
 def test_partial_fills_are_told_as_what_came_on_top() -> None:
     first = word(row(ft_ccld_qty="4", ft_ccld_amt3="1676.00", nccs_qty="6"))
     assert [(fill.trade_id, fill.price) for fill in first.fills] == [("20261119-0031381228-0-4", Decimal(419))]
@@ -189,7 +214,7 @@ ROWS = st.builds(
         odno=odno, sll_buy_dvsn_cd=side, pdno=pdno, ft_ord_qty=quantity, ft_ord_unpr3=price, orgn_odno=original,
         thco_ord_tmd=f"{(TAKEN_AT + timedelta(seconds=seconds)).astimezone(KST):%H%M%S}",
     ),
-    st.integers(-5, 60), NUMBERS, st.sampled_from(["01", "02"]), st.sampled_from(["TSLA", "AAPL"]),
+    st.integers(-70, 60), NUMBERS, st.sampled_from(["01", "02"]), st.sampled_from(["TSLA", "AAPL"]),
     st.sampled_from(["10", "11"]), st.sampled_from(["419.16", "419.17"]), st.sampled_from(["", "", "0000000009"]),
 )  # fmt: skip
 
@@ -202,7 +227,7 @@ def test_matching_takes_the_only_candidate_and_never_guesses(rows: list[UsOrderR
         for found in rows
         if (found.side, found.pdno, found.ft_ord_qty, found.ft_ord_unpr3, found.orgn_odno)
         == (Side.BUY, "TSLA", 10, Decimal("419.16"), "")
-        and found.at >= TAKEN_AT - timedelta(seconds=2)
+        and found.at >= TAKEN_AT - timedelta(seconds=60)
         and found.venue_order_id not in numbers
     ]
     if len(candidates) > 1:

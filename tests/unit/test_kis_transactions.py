@@ -22,7 +22,7 @@ from workers.kis.placements import placement_of, trade_day
 from workers.kis.ticks import krx_tick, tick_beside
 from workers.kis.trading import AccountNumber
 from workers.kis.trading_wire import OrderRow
-from workers.kis.wire import KST
+from workers.kis.wire import KST, day_of
 
 REAL_URL = "https://openapi.koreainvestment.com:9443"
 MOCK_URL = "https://openapivts.koreainvestment.com:29443"
@@ -141,7 +141,7 @@ ROWS = st.builds(
         SENT_AT + timedelta(seconds=seconds), odno=odno, sll_buy_dvsn_cd=side, pdno=pdno, ord_qty=quantity,
         ord_unpr=price, orgn_odno=original,
     ),
-    st.integers(-5, 60), NUMBERS, st.sampled_from(["01", "02"]), st.sampled_from(["009150", "005930"]),
+    st.integers(-70, 60), NUMBERS, st.sampled_from(["01", "02"]), st.sampled_from(["009150", "005930"]),
     st.sampled_from(["10", "11"]), st.sampled_from(["150000", "150100"]), st.sampled_from(["", "", "0000000009"]),
 )  # fmt: skip
 OWNED = st.sets(NUMBERS.map(lambda odno: f"20261120-{odno}"))
@@ -149,7 +149,7 @@ OWNED = st.sets(NUMBERS.map(lambda odno: f"20261120-{odno}"))
 
 def candidate(found: OrderRow, owned: set[str]) -> bool:
     facts = (found.sll_buy_dvsn_cd, found.pdno, found.ord_qty, found.ord_unpr, found.orgn_odno)
-    early = found.at < (SENT_AT - timedelta(seconds=2)).replace(microsecond=0)
+    early = found.at < (SENT_AT - timedelta(seconds=60)).replace(microsecond=0)
     wanted = ("02", "009150", Decimal(10), Decimal(150_000), "")
     return facts == wanted and not early and found.venue_order_id not in owned
 
@@ -179,8 +179,51 @@ def test_the_time_of_an_order_is_korean_and_whole_seconds() -> None:
     found = row(SENT_AT)
     assert found.at == SENT_AT.replace(microsecond=0)
     assert found.venue_order_id == "20261120-0001568197"
-    assert match(INTENT, SENT_AT, (), [row(SENT_AT - timedelta(seconds=2))]) is not None
-    assert match(INTENT, SENT_AT, (), [row(SENT_AT - timedelta(seconds=4))]) is None
+    assert match(INTENT, SENT_AT, (), [row(SENT_AT - timedelta(seconds=60))]) is not None
+    assert match(INTENT, SENT_AT, (), [row(SENT_AT - timedelta(seconds=62))]) is None
+
+
+def test_a_clock_that_is_ahead_loses_no_order_and_takes_none_of_ours_for_another() -> None:
+    ours = row(SENT_AT - timedelta(seconds=45), odno="0000000002")
+    before = row(SENT_AT - timedelta(seconds=50), odno="0000000001")
+    assert match(INTENT, SENT_AT, (), [ours]) == ours
+    # the equal order of a moment before is in the journal with its number
+    assert match(INTENT, SENT_AT, {before.venue_order_id}, [before, ours]) == ours
+    assert match(INTENT, SENT_AT, {before.venue_order_id}, [before]) is None
+    # and where it is not, it is a doubt
+    with pytest.raises(Ambiguous):
+        match(INTENT, SENT_AT, (), [before, ours])
+
+
+@pytest.mark.parametrize(
+    ("told", "ours"),
+    [({}, True), ({"excg_id_dvsn_cd": "KRX"}, True), ({"excg_id_dvsn_Cd": "KRX "}, True),
+     ({"excg_id_dvsn_cd": ""}, True), ({"excg_id_dvsn_cd": "SOR"}, False), ({"excg_id_dvsn_Cd": "NXT"}, False)],
+)  # fmt: skip
+def test_an_order_at_an_exchange_that_we_send_nothing_to_is_never_ours(told: dict[str, str], ours: bool) -> None:
+    assert (match(INTENT, SENT_AT, (), [row(**told)]) is not None) == ours
+
+
+def test_an_order_that_was_sent_at_another_price_is_found_by_either() -> None:
+    for price, raised, found in (("150000", None, True), ("150100", None, False), ("150100", 150_100, True)):
+        at = None if raised is None else Decimal(raised)
+        assert (match(INTENT, SENT_AT, (), [row(ord_unpr=price)], raised=at) is not None) == found
+
+
+@pytest.mark.parametrize(
+    ("clock", "told", "day"),
+    [
+        ("20261120 10:02:03", "100202", "20261120"), ("20261120 23:59:59", "235958", "20261120"),
+        # midnight came in between
+        ("20261121 00:00:01", "235959", "20261120"), ("20261121 00:00:01", "000000", "20261121"),
+        # midnight has come for KIS, and not yet for us
+        ("20261120 23:59:59", "000000", "20261121"), ("20261120 23:55:00", "000459", "20261121"),
+        ("20261120 23:54:59", "000000", "20261120"), ("20261231 23:59:59", "000000", "20270101"),
+    ],
+)  # fmt: skip
+def test_the_day_of_an_order_number_is_that_of_kis_own_clock(clock: str, told: str, day: str) -> None:
+    now = datetime.strptime(clock, "%Y%m%d %H:%M:%S").replace(tzinfo=KST).astimezone(UTC)
+    assert f"{day_of(datetime.strptime(told, '%H%M%S').time(), now):%Y%m%d}" == day  # noqa: DTZ007
 
 
 # what a row says

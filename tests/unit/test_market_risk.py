@@ -57,6 +57,20 @@ def test_stocks_are_judged_without_bitcoin_and_by_their_day_where_there_are_no_h
     assert assess(calm, calm, candles([100] * 3)).reference_falling is None
 
 
+def test_in_the_first_hours_of_a_session_the_last_day_is_judged_and_what_hours_there_are() -> None:
+    calm, crashed = candles([100] * 60), candles([100] * 59 + [92])
+    for hours in range(1, 5):
+        few = candles([100] * hours)
+        assert assess(calm, few, None) == MarketRisk(False, False, False), hours
+        assert assess(crashed, few, None).flash_crash is True, hours
+        # without either nobody can tell
+        assert assess(calm[-1:], few, None).flash_crash is None, hours
+    # it opened far above the day before, and fell back to it
+    assert assess(calm, candles([110, 100]), None).flash_crash is True
+    # five hours are enough, whatever the day before was
+    assert assess(crashed, candles([92] * 5), None).flash_crash is False
+
+
 def test_the_falls_that_count_are_configurable() -> None:
     calm = candles([100.0] * 60)
     crashed, fallen = candles([100] * 59 + [90]), candles([100] * 7 + [90])

@@ -13,6 +13,7 @@ from workers.http import VenueHttp
 from workers.kis.auth import SharedToken
 from workers.kis.broker import KisBroker
 from workers.kis.environment import Environment
+from workers.kis.floors import DayFloors
 from workers.kis.known import journal_known
 from workers.kis.overseas_broker import KisOverseasBroker
 from workers.kis.overseas_calls import KisCalls
@@ -47,6 +48,7 @@ class KisAccess:
 
     def __init__(self, session: VenueHttp, redis: Redis, settings: KisSettings) -> None:
         self._session = session
+        self._floors = DayFloors(redis)
         self._key = settings.kis_app_key.get_secret_value()
         self._secret = settings.kis_app_secret.get_secret_value()
         self._number = settings.kis_account.get_secret_value()
@@ -67,7 +69,7 @@ class KisAccess:
 
     def broker(self, engine: AsyncEngine) -> KisBroker:
         """Korean stocks in the account, with the order journal of that database."""
-        return KisBroker(self.trading(), journal_known(engine))
+        return KisBroker(self.trading(), journal_known(engine), floors=self._floors)
 
     def overseas_broker(self, engine: AsyncEngine) -> KisOverseasBroker:
         """US stocks in the account, with the order journal of that database."""

@@ -6,7 +6,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
 from trading.errors import BadQuote
@@ -24,14 +24,16 @@ from trading.types import (
     TimeInForce,
 )
 from workers.dated import in_force, load
-from workers.errors import BadCredentials, Rejected, Throttled, Unproven, VenueError
+from workers.errors import BadCredentials, BadReply, Rejected, Throttled, Unproven, VenueError
+from workers.http import NotSent
 from workers.kis.errors import NotOffered
+from workers.kis.floors import DayFloors
 from workers.kis.matching import CLOCK_SLACK, Known, Sent, match
 from workers.kis.placements import placement_of, trade_day
 from workers.kis.ticks import tick_beside
 from workers.kis.trading import KisTrading
-from workers.kis.trading_wire import NO_ORDER, BalanceRow, CancellableRow, Ordered, OrderRow
-from workers.kis.wire import KST
+from workers.kis.trading_wire import KRX, NO_ORDER, BalanceRow, CancellableRow, Ordered, OrderRow
+from workers.kis.wire import KST, day_of
 from workers.ports import Absence
 
 CURRENCY = "KRW"
@@ -43,6 +45,10 @@ ABSENCE = Absence(looks=4, seconds=30.0)
 LOOKS = 3
 PAUSE_SECONDS = 0.5
 REMEMBERED = 4_096
+# KIS closes its books at night; before any exchange opens, the list of the day before is whole
+BOOKS_CLOSED = time(7)
+# three months, which is how far back the list goes
+LISTED = timedelta(days=89)
 # they may still trade
 RESTING = (OrderState.ACCEPTED, OrderState.PARTLY_FILLED)
 
@@ -51,7 +57,8 @@ class KisBroker:
     """Orders of one account. `known` asks the order journal, see `workers.kis.known.journal_known`.
 
     What a placement tells as fills is what was traded beyond those the journal has, so it must be written down before
-    the next look at that order. `pause_seconds` lies between the looks that `place` and `cancel` take.
+    the next look at that order. `pause_seconds` lies between the looks that `place` and `cancel` take. With `floors` an
+    immediate sale is never sent below the lowest price of its day, which the exchange would refuse.
     """
 
     market = "kis"
@@ -63,12 +70,14 @@ class KisBroker:
         *,
         absence: Absence = ABSENCE,
         pause_seconds: float = PAUSE_SECONDS,
+        floors: DayFloors | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.absence = absence
         self._trading = trading
         self._known = known
         self._pause = pause_seconds
+        self._floors = floors
         self._clock = clock
         self._fees = load("workers.kis", "fees.json")["rates"]
         # the journal lets nobody send twice; this holds it also where the journal is not asked
@@ -97,10 +106,10 @@ class KisBroker:
     async def place(self, intent: OrderIntent, instrument: Instrument, quote: Quote) -> Placement:
         """Send the order once and read what it traded; `gtc` is an order for the day and is looked at once.
 
-        Raises `Throttled` (also as `TurnedAway`) and `BadCredentials` only if it was not created, and `Unproven` if
-        nothing proves what became of it: `find` settles it. An order that was accepted is returned as such, also
-        if the list of orders could not be read. The same `client_order_id` again sends nothing while the first
-        one may exist, and looks for it. Raises `ValueError` for an order or quote of something else.
+        Raises `Throttled` (also as `TurnedAway`), `BadCredentials` and `NotSent` only if it was not created, and
+        `Unproven` if nothing proves what became of it: `find` settles it. An order that was accepted is returned as
+        such, also if the list of orders could not be read. The same `client_order_id` again sends nothing while the
+        first one may exist, and looks for it. Raises `ValueError` for an order or quote of something else.
         """
         if intent.market != self.market or not intent.symbol == instrument.symbol == quote.symbol:
             raise ValueError(f"kis: order for {intent.market} {intent.symbol}, instrument {instrument.symbol}")
@@ -113,13 +122,14 @@ class KisBroker:
             return await self._first_placement(intent.client_order_id)
         order_type = self._order_type(ORDER_TYPES[intent.time_in_force])
         sent = sent or Sent(intent, self._clock(), None, frozenset())
+        price = intent.price if self._floors is None else await self._floors.price_to_send(intent, quote)
         try:
-            ordered = await self._trading.order(intent.side, intent.symbol, intent.quantity, intent.price, order_type)
+            ordered = await self._trading.order(intent.side, intent.symbol, intent.quantity, price, order_type)
         except Rejected as error:
             refused = Placement(None, OrderState.REJECTED, reason=str(error))
             self._begun[intent.client_order_id] = refused
             return refused
-        except (Throttled, BadCredentials):
+        except (Throttled, BadCredentials, NotSent):
             self._begun.pop(intent.client_order_id, None)
             raise
         number = self._number(ordered)
@@ -131,8 +141,9 @@ class KisBroker:
         """The word of one look on an order the journal knows as sent, by its number where that is known; None where
         KIS shows none, or the journal does not know it.
 
-        Raises `Ambiguous` where two orders could be it, `Unproven` for one that its day's list has lost, and what a
-        look raises: a look that fails proves nothing.
+        One of an earlier day that the list of its day does not show is told as `cancelled`: orders end with their day,
+        though what it traded is not known. Raises `Ambiguous` where two orders could be it, `Unproven` where that list
+        may not be whole yet, and what a look raises: a look that fails proves nothing.
         """
         sent = await self._known(client_order_id)
         if sent is None:
@@ -140,26 +151,24 @@ class KisBroker:
         number = sent.venue_order_id or venue_order_id
         if number is not None:
             return await self._of_number(sent, number)
-        row = match(sent.intent, sent.sent_at, sent.owned, await self._rows(sent))
+        row = await self._matched(sent)
         return None if row is None else self._placement(row, sent)
 
     async def cancel(self, client_order_id: str, venue_order_id: str | None = None) -> Placement:
         """Take all that rests of the order out of the book, and read what it traded until then.
 
-        One that has ended is only read. Where KIS refuses and the order rests on, `reason` has its words. Raises
-        `Throttled` and `BadCredentials` if nothing was sent, and `Unproven` where the list cannot be read after it.
+        One that has ended is only read, see `find` for one that no list shows. Where KIS refuses and the order rests
+        on, `reason` has its words. Raises `Throttled`, `BadCredentials` and `NotSent` if nothing was sent, and
+        `Unproven` where the list does not show it, or cannot be read after it.
         """
         sent = await self._known(client_order_id)
         if sent is None:
             raise Unproven(f"kis order {client_order_id}: the journal has not sent it, so KIS cannot be asked for it")
         number = sent.venue_order_id or venue_order_id
-        rows = await self._rows(sent) if number is None else await self._rows_of_day(sent, number)
-        row = (
-            match(sent.intent, sent.sent_at, sent.owned, rows)
-            if number is None
-            else next((each for each in rows if each.venue_order_id == number), None)
-        )
+        row = await self._matched(sent) if number is None else await self._row(sent, number)
         if row is None:
+            if number is not None and trade_day(number) < self._trading.today():
+                return await self._unlisted(sent, number)
             raise Unproven(f"kis order {client_order_id}: KIS does not show it, so it cannot be cancelled; ask again")
         before = self._placement(row, sent)
         if before.state not in RESTING:
@@ -203,22 +212,28 @@ class KisBroker:
 
     async def _send_cancellation(self, row: OrderRow, sent: Sent) -> VenueError | None:
         """Why KIS did not take it, or may not have; None where it did. Raises what proves that nothing was sent."""
-        branch = row.ord_gno_brno or await self._branch(row)
+        branch, exchange = await self._address(row)
         order_type = self._order_type(ORDER_TYPES[sent.intent.time_in_force])
         try:
-            await self._trading.cancel(branch, row.odno, order_type)
+            await self._trading.cancel(branch, row.odno, order_type, exchange)
         except (Rejected, Unproven) as error:
             # refused it may have ended just now, without an answer it may be cancelled: the list tells
             return error
         return None
 
-    async def _branch(self, row: OrderRow) -> str:
-        """The branch that numbered the order, where the list of the day leaves it out."""
+    async def _address(self, row: OrderRow) -> tuple[str, str]:
+        """The branch that numbered the order and the exchange it rests at, also where the list of the day leaves them
+        out."""
+        if row.ord_gno_brno and row.exchange:
+            return row.ord_gno_brno, row.exchange
         try:
             rows = await self._trading.cancellable()
         except NotOffered:
             rows = []
-        return next((each.ord_gno_brno for each in rows if each.odno == row.odno), "")
+        shown = next((each for each in rows if each.odno == row.odno), None)
+        branch, exchange = (shown.ord_gno_brno, shown.exchange) if shown is not None else ("", "")
+        # ours go to the KRX
+        return row.ord_gno_brno or branch, row.exchange or exchange or KRX
 
     async def _looked(self, sent: Sent, number: str, looks: int) -> Placement | None:
         """The word on an order that KIS just worked on, of the first look that sees its end or else of the last one
@@ -236,17 +251,47 @@ class KisBroker:
         return placement
 
     async def _of_number(self, sent: Sent, number: str) -> Placement:
-        rows = await self._rows_of_day(sent, number)
-        row = next((row for row in rows if row.venue_order_id == number), None)
+        row = await self._row(sent, number)
         if row is not None:
             return self._placement(row, sent)
         if trade_day(number) < self._trading.today():
-            raise Unproven(f"kis {sent.intent.symbol}: the list of its day has no order {number}; compare it by hand")
+            return await self._unlisted(sent, number)
         return Placement(number, OrderState.ACCEPTED)
 
-    async def _rows_of_day(self, sent: Sent, number: str) -> list[OrderRow]:
+    async def _row(self, sent: Sent, number: str) -> OrderRow | None:
+        """The order's row in the list of its day. Raises `BadReply` where two exchanges have that number."""
         day, intent = trade_day(number), sent.intent
-        return await self._trading.daily_fills(day, day, side=intent.side, symbol=intent.symbol)
+        rows = await self._trading.daily_fills(day, day, side=intent.side, symbol=intent.symbol)
+        found = [row for row in rows if row.venue_order_id == number]
+        if len(found) > 1:
+            exchanges = " and ".join(row.exchange or "none" for row in found)
+            raise BadReply(f"kis {intent.symbol}: {exchanges} have an order {number} each; compare them by hand")
+        return found[0] if found else None
+
+    async def _unlisted(self, sent: Sent, number: str) -> Placement:
+        """The word on an order of an earlier day that no list shows: orders end with their day, so it rests no more.
+
+        That it was left out is believed of the whole day's list alone, unnarrowed and once its books are closed.
+        Raises `Unproven` where there is no such list.
+        """
+        day, order = trade_day(number), f"kis {sent.intent.symbol}: order {number}"
+        closed_at = datetime.combine(day + timedelta(days=1), BOOKS_CLOSED, KST)
+        if self._clock() < closed_at:
+            raise Unproven(f"{order} is not in the list of its day, which is final at {closed_at:%H:%M} KST; ask again")
+        if day < self._trading.today() - LISTED:
+            raise Unproven(f"{order} is older than KIS's list goes back; compare it by hand")
+        shown = next((row for row in await self._trading.daily_fills(day, day) if row.venue_order_id == number), None)
+        if shown is not None:
+            raise Unproven(f"{order} is listed as one for {shown.pdno} ({shown.side}); compare it by hand")
+        reason = (
+            f"day_is_over: KIS's list of {day} has no order {number}; it rests no more, what it traded is not known"
+        )
+        return Placement(number, OrderState.CANCELLED, reason=reason)
+
+    async def _matched(self, sent: Sent) -> OrderRow | None:
+        """The row that can be an order whose number is not known. Raises `Ambiguous` for two or more."""
+        raised = None if self._floors is None else await self._floors.raised_price(sent.intent)
+        return match(sent.intent, sent.sent_at, sent.owned, await self._rows(sent), raised=raised)
 
     async def _rows(self, sent: Sent) -> list[OrderRow]:
         first = (sent.sent_at - CLOCK_SLACK).astimezone(KST).date()
@@ -255,13 +300,10 @@ class KisBroker:
         return await self._trading.daily_fills(first, last, side=sent.intent.side, symbol=sent.intent.symbol)
 
     def _number(self, ordered: Ordered) -> str:
-        """The order number with its trade day in Korea, which is now, unless midnight came in between."""
+        """The order number with its trade day in Korea."""
         if ordered.ODNO == NO_ORDER:
             raise Unproven("kis order: taken under no number; look for the order")
-        now = self._clock().astimezone(KST)
-        before_midnight = (now + timedelta(minutes=5)).time() < ordered.ORD_TMD and now.hour == 0
-        day = now.date() - timedelta(days=1) if before_midnight else now.date()
-        return f"{day:%Y%m%d}-{ordered.ODNO}"
+        return f"{day_of(ordered.ORD_TMD, self._clock()):%Y%m%d}-{ordered.ODNO}"
 
     def _placement(self, row: OrderRow, sent: Sent) -> Placement:
         rate = Decimal(in_force(self._fees, row.ord_dt)["brokerage"])

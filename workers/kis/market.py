@@ -18,6 +18,7 @@ from workers.errors import NoData, UnknownSymbol
 from workers.http import VenueHttp
 from workers.kis.auth import SharedToken
 from workers.kis.client import MINUTE_PAGE_ROWS, SERVICE, KisClient
+from workers.kis.floors import DayFloors
 from workers.kis.minutes import aggregate, bucket_start
 from workers.kis.ticks import Kind, kind_by_tick, krx_tick
 from workers.kis.wire import KST, DailyRow, MinuteRow, Price
@@ -37,8 +38,8 @@ MINUTE_PAGES = 15
 class KisMarket:
     """Reads of the Korea Exchange through KIS. Raises `BadCredentials` without keys.
 
-    `redis` holds the access token for all processes. The replies carry no time of a quote, so a quote is dated
-    when it was read.
+    `redis` holds the access token and the lowest prices of the day for all processes. The replies carry no time of a
+    quote, so a quote is dated when it was read.
     """
 
     market = "kis"
@@ -62,6 +63,7 @@ class KisMarket:
         self._kinds: dict[str, Kind] = dict.fromkeys(names["funds"], "fund")
         self._odd: set[str] = set()
         self._told: dict[str, Mapping[str, Decimal]] = {}
+        self._floors = DayFloors(redis)
         self._fees = load("workers.kis", "fees.json")["rates"]
 
     async def instrument(self, symbol: str) -> Instrument:
@@ -126,6 +128,7 @@ class KisMarket:
             raise UnknownSymbol(f"kis price {symbol}: it has no price, so it is not listed; correct KIS_SYMBOLS")
         self._check_tick(symbol, price)
         self._told[symbol] = price.fundamentals
+        await self._floors.keep(symbol, price.stck_llam)
         book = await self._client.asking_price(symbol)
         return Quote(
             symbol=symbol,

@@ -14,10 +14,11 @@ from typing import TypeAlias
 
 from trading.types import OrderIntent
 from workers.errors import Ambiguous
-from workers.kis.trading_wire import OrderRow
+from workers.kis.trading_wire import KRX, OrderRow
 
-# KIS writes whole seconds, and its clock is not ours
-CLOCK_SLACK = timedelta(seconds=2)
+# a clock may be that far ahead of KIS's and an order of ours is still found; what else was ordered in that time is kept
+# apart by its number, or is a doubt
+CLOCK_SLACK = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,20 @@ Known: TypeAlias = Callable[[str], Awaitable[Sent | None]]
 """Asks the journal for an order by its client order id; None for one that was never sent."""
 
 
-def match(intent: OrderIntent, sent_at: datetime, owned: Collection[str], rows: Iterable[OrderRow]) -> OrderRow | None:
+def match(
+    intent: OrderIntent,
+    sent_at: datetime,
+    owned: Collection[str],
+    rows: Iterable[OrderRow],
+    *,
+    raised: Decimal | None = None,
+) -> OrderRow | None:
     """The one row that can be the order, None where there is none. Raises `Ambiguous` for two or more.
 
-    A row can be it when side, symbol, quantity and price are equal, it was taken no earlier than two seconds before
-    `sent_at`, it belongs to no other order of ours and it is not the change or cancellation of another one.
+    A row can be it when side, symbol, quantity and price are equal, it was taken no earlier than a minute before
+    `sent_at`, it belongs to no other order of ours, it is not the change or cancellation of another one, and it is not
+    of an exchange that we send nothing to. `raised` is the price it was sent at where that is not the intent's, see
+    `workers.kis.floors`.
     """
     since = sent_at - CLOCK_SLACK
     found = {
@@ -51,10 +61,11 @@ def match(intent: OrderIntent, sent_at: datetime, owned: Collection[str], rows: 
         if row.side is intent.side
         and row.pdno == intent.symbol
         and row.ord_qty == intent.quantity
-        and row.ord_unpr == intent.price
+        and row.ord_unpr in (intent.price, raised)
         and row.at >= since.replace(microsecond=0)
         and row.venue_order_id not in owned
         and not row.orgn_odno
+        and row.exchange in (KRX, "")
     }
     if len(found) > 1:
         raise Ambiguous(

@@ -33,6 +33,7 @@ from trading.types import (
 )
 from workers.dated import in_force, load
 from workers.errors import BadCredentials, Rejected, Throttled, UnknownSymbol, Unproven, VenueError
+from workers.http import NotSent
 from workers.kis.environment import MOCK
 from workers.kis.errors import TurnedAway
 from workers.kis.overseas_client import EXCHANGES, Exchange, KisOverseasClient, kis_symbol, our_symbol
@@ -41,6 +42,7 @@ from workers.kis.overseas_orders import (
     CURRENCY,
     RESTING,
     days_of,
+    ended,
     open_order,
     placement_of,
     refusal,
@@ -49,7 +51,7 @@ from workers.kis.overseas_orders import (
 )
 from workers.kis.overseas_trading import KisOverseasTrading
 from workers.kis.overseas_wire import UsOrdered, UsOrderRow, session_of
-from workers.kis.wire import KST
+from workers.kis.wire import day_of
 from workers.ports import Absence
 
 log = logging.getLogger(__name__)
@@ -120,10 +122,10 @@ class KisOverseasBroker:
     async def place(self, intent: OrderIntent, instrument: Instrument, quote: Quote) -> Placement:
         """Send the order once and read what it traded; the rest of an immediate-or-cancel one is cancelled.
 
-        Raises `Throttled` (also as `TurnedAway`), `BadCredentials` and `UnknownSymbol` only if it was not created, and
-        `Unproven` if nothing proves what became of it: `find` settles it. An order that was accepted is returned as
-        such, also if the list could not be read. The same `client_order_id` again sends nothing while the first one
-        may exist, and looks for it. Raises `ValueError` for an order or quote of something else.
+        Raises `Throttled` (also as `TurnedAway`), `BadCredentials`, `UnknownSymbol` and `NotSent` only if it was not
+        created, and `Unproven` if nothing proves what became of it: `find` settles it. An order that was accepted is
+        returned as such, also if the list could not be read. The same `client_order_id` again sends nothing while the
+        first one may exist, and looks for it. Raises `ValueError` for an order or quote of something else.
         """
         if intent.market != self.market or not intent.symbol == instrument.symbol == quote.symbol:
             raise ValueError(f"kis: order for {intent.market} {intent.symbol}, instrument {instrument.symbol}")
@@ -142,7 +144,7 @@ class KisOverseasBroker:
             refused = Placement(None, OrderState.REJECTED, reason=str(error))
             self._begun[intent.client_order_id] = refused
             return refused
-        except (Throttled, BadCredentials, UnknownSymbol):
+        except (Throttled, BadCredentials, UnknownSymbol, NotSent):
             self._begun.pop(intent.client_order_id, None)
             raise
         return await self._after(sent or SentUs(intent, self._clock(), number, frozenset()), number)
@@ -185,7 +187,10 @@ class KisOverseasBroker:
             rows = await self._trading.fills(today - timedelta(days=1), max(today, self._trading.calls.today()))
         else:
             rows = await self._trading.open()
-        resting = [row for row in rows if row.nccs_qty > 0 and not row.refused and _is_order(row)]
+        now = self._clock()
+        resting = [
+            row for row in rows if row.nccs_qty > 0 and not row.refused and _is_order(row) and not ended(row, now)
+        ]
         wanted = [row for row in resting if symbol is None or our_symbol(row.pdno) == symbol]
         return [open_order(row) for row in sorted(wanted, key=lambda row: (row.at, row.odno))]
 
@@ -218,11 +223,8 @@ class KisOverseasBroker:
         return self._number(ordered)
 
     def _number(self, ordered: UsOrdered) -> str:
-        """The order number with its day in Korea, which is now, unless midnight came in between."""
-        now = self._clock().astimezone(KST)
-        before_midnight = (now + timedelta(minutes=5)).time() < ordered.ORD_TMD and now.hour == 0
-        day = now.date() - timedelta(days=1) if before_midnight else now.date()
-        return f"{day:%Y%m%d}-{ordered.ODNO}"
+        """The order number with its day in Korea."""
+        return f"{day_of(ordered.ORD_TMD, self._clock()):%Y%m%d}-{ordered.ODNO}"
 
     async def _after(self, sent: SentUs, number: str) -> Placement:
         """What became of an order that KIS just took. It is proven to exist, so nothing is raised from here on."""

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from workers.calls import Call
 from workers.dated import load
 from workers.errors import BadCredentials, BadReply, TimedOut, Unproven, Unreachable, VenueError
-from workers.http import VenueHttp, request_json
+from workers.http import NotSent, VenueHttp, request_json
 from workers.kis.auth import SharedToken
 from workers.kis.environment import Environment, Transaction
 from workers.kis.errors import KEY_CURE, DataMoved, TokenRefused, TurnedAway, judge_order, judge_trading
@@ -70,8 +70,8 @@ class KisCalls:
     async def send(self, call: Call, operation: str, body: Mapping[str, str]) -> Any:
         """POST an order once and return its `output`.
 
-        `Rejected`, `BadCredentials` and `Throttled` (also as `TurnedAway`) prove that nothing was done; whatever else
-        went wrong is `Unproven`.
+        `Rejected`, `BadCredentials`, `NotSent` and `Throttled` (also as `TurnedAway`) prove that nothing was done;
+        whatever else went wrong is `Unproven`.
         """
         transaction = self._transaction(operation)
         try:
@@ -94,6 +94,8 @@ class KisCalls:
             return part_of(document, "output", call)
         except TurnedAway:
             await self._token.drop(token)
+            raise
+        except NotSent:
             raise
         except (TimedOut, Unreachable, BadReply) as error:
             raise Unproven(f"{call}: sent, and its fate is not known; look for the order ({error})") from None

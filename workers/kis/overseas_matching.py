@@ -17,8 +17,9 @@ from workers.errors import Ambiguous
 from workers.kis.overseas_client import our_symbol
 from workers.kis.overseas_wire import UsOrderRow
 
-# KIS writes whole seconds, and its clock is not ours
-CLOCK_SLACK = timedelta(seconds=2)
+# a clock may be that far ahead of KIS's and an order of ours is still found; what else was ordered in that time is kept
+# apart by its number, or is a doubt
+CLOCK_SLACK = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def match_us(
 ) -> UsOrderRow | None:
     """The one row that can be the order, None where there is none. Raises `Ambiguous` for two or more.
 
-    A row can be it when side, symbol, quantity and price are equal, it was taken no earlier than two seconds before
+    A row can be it when side, symbol, quantity and price are equal, it was taken no earlier than a minute before
     `sent_at`, it belongs to no other order of ours and it is not the change or cancellation of another one.
     """
     since = (sent_at - CLOCK_SLACK).replace(microsecond=0)

@@ -20,7 +20,8 @@ CURRENCY = "USD"
 RESTING = (OrderState.ACCEPTED, OrderState.PARTLY_FILLED)
 # the smallest amount the journal is asked to hold; KIS shows eight places of a price
 PRICE_STEP = Decimal("0.00000001")
-# the after-hours session in New York ends then, and with it every order of the day
+# the after-hours session in New York ends then, and with it every order of the day; what is ordered later is for the
+# next one
 LAST_TRADE = time(20)
 
 
@@ -51,8 +52,8 @@ def placement_of(
     the key `{number}-{before}-{after}` at the mean price of that part. The fee is estimated from `fee_rate`.
 
     Nothing left of an order is not enough to call it ended: a row can stand so before KIS is through with it. It is
-    ended when it was refused, has a reason, has a change or cancellation that is done, or its session is over.
-    Raises `BadReply` for quantities that cannot be.
+    ended when it was refused, has a reason, has a change or cancellation that is done, or its session is over, then
+    also where the list still has something left of it. Raises `BadReply` for quantities that cannot be.
     """
     whole, filled, left = row.ft_ord_qty, row.ft_ccld_qty, row.nccs_qty
     number = row.venue_order_id
@@ -65,11 +66,18 @@ def placement_of(
     if filled == whole:
         return Placement(number, OrderState.FILLED, fills)
     done = [change for change in changes if change.done]
-    if left == 0 and (row.refused or row.rjct_rson_name or done or row.ord_dt < session_of(now)):
+    if ended(row, now) or (left == 0 and (row.refused or row.rjct_rson_name or done or row.ord_dt < session_of(now))):
         if row.refused and filled == 0:
             return Placement(number, OrderState.REJECTED, fills, f"rejected: {row.rjct_rson_name or 'no reason given'}")
         return Placement(number, OrderState.CANCELLED, fills, _end(row))
     return Placement(number, OrderState.PARTLY_FILLED if filled else OrderState.ACCEPTED, fills)
+
+
+def ended(row: UsOrderRow, now: datetime) -> bool:
+    """Whether the session that an order can trade in is over, whatever the list still shows as left of it."""
+    taken = row.at.astimezone(NEW_YORK)
+    session = taken.date() if taken.time() < LAST_TRADE else taken.date() + timedelta(days=1)
+    return max(row.ord_dt, session) < session_of(now)
 
 
 def unseen(sent: SentUs, number: str) -> Placement:

@@ -11,17 +11,18 @@ from typing import Any, TypeVar
 from trading.types import Side
 from workers.calls import Call, start_counting
 from workers.errors import BadCredentials, BadReply, TimedOut, Unproven, Unreachable, VenueError
-from workers.http import VenueHttp, request_json
+from workers.http import NotSent, VenueHttp, request_json
 from workers.kis.auth import SharedToken
-from workers.kis.environment import Environment, Transaction
+from workers.kis.environment import MOCK, Environment, Transaction
 from workers.kis.errors import KEY_CURE, DataMoved, TokenRefused, TurnedAway, judge_order, judge_trading
-from workers.kis.trading_wire import BalanceRow, BalanceSum, Buyable, CancellableRow, DayRow, Ordered, OrderRow
+from workers.kis.trading_wire import KRX, BalanceRow, BalanceSum, Buyable, CancellableRow, DayRow, Ordered, OrderRow
 from workers.kis.wire import KST, filled
 from workers.wire import Wire, each_once, parse_list, parse_one, parse_rows
 
 SERVICE = "kis"
 OPERATIONS = ("balance", "buyable", "order", "modify", "cancel", "daily_fills", "cancellable", "holidays")
-EXCHANGE = "KRX"
+# of all exchanges, also what was sent by hand to another one; mock trading knows the KRX alone
+ALL = "ALL"
 # a thousand orders a day at the 15 rows of a mock page; an answer that goes on longer is not believed
 MOST_PAGES = 70
 # rows that change under every reading are no answer either
@@ -54,7 +55,7 @@ class KisTrading:
     """The account's calls in one environment.
 
     Reads raise the `VenueError`s of `workers.http` and `kis.errors`. Orders raise `Rejected`, `BadCredentials`,
-    `Throttled` (also as `TurnedAway`): provably no order; and `Unproven` for everything else that went wrong.
+    `NotSent`, `Throttled` (also as `TurnedAway`): provably no order; and `Unproven` for all else that went wrong.
     """
 
     def __init__(
@@ -106,30 +107,34 @@ class KisTrading:
         operation = "order_buy" if side is Side.BUY else "order_sell"
         body = {
             "PDNO": symbol, "ORD_DVSN": order_type, "ORD_QTY": _digits(quantity), "ORD_UNPR": _digits(price),
-            "EXCG_ID_DVSN_CD": EXCHANGE, "SLL_TYPE": "01" if side is Side.SELL else "", "CNDT_PRIC": "",
+            "EXCG_ID_DVSN_CD": KRX, "SLL_TYPE": "01" if side is Side.SELL else "", "CNDT_PRIC": "",
         }  # fmt: skip
         return await self._send(Call(SERVICE, "order", symbol), operation, body)
 
-    async def cancel(self, branch: str, odno: str, order_type: str) -> Ordered:
-        """Send a cancellation of all that rests of an order, once; `branch` is its KRX_FWDG_ORD_ORGNO."""
-        return await self._revise("cancel", "02", branch, odno, order_type, Decimal(0), Decimal(0), everything=True)
+    async def cancel(self, branch: str, odno: str, order_type: str, exchange: str = KRX) -> Ordered:
+        """Send a cancellation of all that rests of an order, once; `branch` is its KRX_FWDG_ORD_ORGNO, `exchange`
+        where it was sent."""
+        zero = Decimal(0)
+        return await self._revise("cancel", "02", branch, odno, order_type, zero, zero, exchange, everything=True)
 
     async def modify(self, branch: str, odno: str, order_type: str, quantity: Decimal, price: Decimal) -> Ordered:
         """Send a new price for `quantity` of an order, once; that part gets a new number."""
-        return await self._revise("modify", "01", branch, odno, order_type, quantity, price, everything=False)
+        return await self._revise("modify", "01", branch, odno, order_type, quantity, price, KRX, everything=False)
 
     async def daily_fills(
         self, first: date, last: date, *, side: Side | None = None, symbol: str = "", odno: str = ""
     ) -> list[OrderRow]:
-        """The orders of those days (KST, at most three months back), filled or not, each with its state so far."""
+        """The orders of those days (KST, at most three months back), filled or not, each with its state so far: of all
+        exchanges, in mock trading of the KRX."""
         call = Call(SERVICE, "daily_fills", symbol)
         params = {
             "INQR_STRT_DT": f"{first:%Y%m%d}", "INQR_END_DT": f"{last:%Y%m%d}",
             "SLL_BUY_DVSN_CD": {None: "00", Side.SELL: "01", Side.BUY: "02"}[side],
             "INQR_DVSN": "01", "PDNO": symbol, "CCLD_DVSN": "00", "ORD_GNO_BRNO": "", "ODNO": odno,
-            "INQR_DVSN_3": "00", "INQR_DVSN_1": "", "EXCG_ID_DVSN_CD": EXCHANGE,
+            "INQR_DVSN_3": "00", "INQR_DVSN_1": "",
+            "EXCG_ID_DVSN_CD": KRX if self.environment.name == MOCK else ALL,
         }  # fmt: skip
-        rows, _ = await self._pages(call, params, "output1", OrderRow, lambda row: row.venue_order_id)
+        rows, _ = await self._pages(call, params, "output1", OrderRow, _order_and_exchange)
         return rows
 
     async def cancellable(self) -> list[CancellableRow]:
@@ -154,13 +159,14 @@ class KisTrading:
         order_type: str,
         quantity: Decimal,
         price: Decimal,
+        exchange: str,
         *,
         everything: bool,
     ) -> Ordered:
         body = {
             "KRX_FWDG_ORD_ORGNO": branch, "ORGN_ODNO": odno, "ORD_DVSN": order_type, "RVSE_CNCL_DVSN_CD": kind,
             "ORD_QTY": _digits(quantity), "ORD_UNPR": _digits(price), "QTY_ALL_ORD_YN": "Y" if everything else "N",
-            "EXCG_ID_DVSN_CD": EXCHANGE,
+            "EXCG_ID_DVSN_CD": exchange,
         }  # fmt: skip
         return await self._send(Call(SERVICE, name), "modify_cancel", body)
 
@@ -186,6 +192,8 @@ class KisTrading:
             return parse_one(Ordered, _part(document, "output", call), call)
         except TurnedAway:
             await self._token.drop(token)
+            raise
+        except NotSent:
             raise
         except (TimedOut, Unreachable, BadReply) as error:
             raise Unproven(f"{call}: sent, and its fate is not known; look for the order ({error})") from None
@@ -263,6 +271,10 @@ class KisTrading:
 def _next_area(document: Mapping[str, Any]) -> dict[str, str]:
     """Where the next page begins, to go back as it came; the key is blank after the last one."""
     return {name: str(document.get(name.lower()) or "") for name in ("CTX_AREA_FK100", "CTX_AREA_NK100")}
+
+
+def _order_and_exchange(row: OrderRow) -> str:
+    return f"{row.venue_order_id} {row.exchange}"
 
 
 def _part(document: Any, name: str, call: Call) -> Any:

@@ -19,10 +19,17 @@ ODNO_DIGITS = 10
 NO_ORDER = "0" * ODNO_DIGITS
 SIDES = {"01": Side.SELL, "02": Side.BUY}
 YES = "Y"
+# where an order can rest; SOR (smart order routing) is what the app sends by default
+KRX, NXT, SOR = "KRX", "NXT", "SOR"
 
 
 def _trimmed(value: object) -> object:
     return value.strip() if isinstance(value, str) else value
+
+
+def _exchange(value: object) -> str:
+    name = value.strip() if isinstance(value, str) else ""
+    return name if name in (KRX, NXT, SOR) else ""
 
 
 def _or_zero(value: object) -> object:
@@ -46,6 +53,8 @@ OrderNumber = Annotated[str, BeforeValidator(_trimmed), AfterValidator(_whole_nu
 OriginalNumber = Annotated[str, BeforeValidator(_trimmed), AfterValidator(_original)]
 Amount = Annotated[Decimal, BeforeValidator(_or_zero), Field(ge=0, lt=MOST)]
 """A quantity or an amount in KRW, finite and not negative; KIS sends some that are 0 as blank."""
+ExchangeName = Annotated[str, BeforeValidator(_exchange)]
+"""KRX, NXT or SOR; empty where a row does not tell."""
 
 
 class BalanceRow(Wire):
@@ -103,6 +112,8 @@ class OrderRow(Wire):
     # the sample of the documentation and its list of fields spell it differently
     cncl_cfrm_qty: Amount = Field(Decimal(0), validation_alias=AliasChoices("cncl_cfrm_qty", "cnc_cfrm_qty"))
     cncl_yn: Trimmed = ""
+    # the list of fields of the documentation has a capital letter in it
+    exchange: ExchangeName = Field("", validation_alias=AliasChoices("excg_id_dvsn_cd", "excg_id_dvsn_Cd"))
 
     @property
     def side(self) -> Side:
@@ -131,6 +142,7 @@ class CancellableRow(Wire):
     ord_tmd: CompactTime
     tot_ccld_qty: Amount
     psbl_qty: Amount
+    exchange: ExchangeName = Field("", validation_alias="excg_id_dvsn_cd")
 
     @property
     def side(self) -> Side:

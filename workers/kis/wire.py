@@ -5,7 +5,7 @@ Field names from github.com/koreainvestment/open-trading-api.
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -18,6 +18,9 @@ from workers.wire import FIRST_YEAR, LAST_YEAR, MOST, Number, Told, ToldAmount, 
 KST = ZoneInfo("Asia/Seoul")
 # 억원, in which a market capitalisation is told
 HUNDRED_MILLION = Decimal(100_000_000)
+# so far two clocks and a reply on its way are apart at most
+APART = timedelta(minutes=5)
+FIRST_MINUTES, LAST_MINUTES = time(0, 5), time(23, 55)
 
 
 def _date(value: object) -> object:
@@ -59,10 +62,12 @@ class Token(Wire):
 
 
 class Price(Wire):
-    """`output` of FHKST01010100: last price and tick size at that price, and what it tells of the company."""
+    """`output` of FHKST01010100: last price and tick size at that price, the lowest price the exchange takes an order
+    for on this day, and what it tells of the company."""
 
     stck_prpr: Number
     aspr_unit: Number
+    stck_llam: ToldAmount = None
     hts_avls: ToldAmount = None
     per: Told = None
     pbr: Told = None
@@ -120,6 +125,17 @@ class MinuteRow(Wire):
     def start(self) -> datetime:
         """The start of the minute, UTC."""
         return datetime.combine(self.stck_bsop_date, self.stck_cntg_hour, KST).astimezone(UTC)
+
+
+def day_of(told: time, now: datetime) -> date:
+    """The date in Korea of a time of day that KIS told just now: that of `now`, unless midnight came in between, or
+    has come for KIS's clock alone."""
+    local = now.astimezone(KST)
+    if local.hour == 0 and told > (local + APART).time():
+        return local.date() - timedelta(days=1)
+    if local.time() >= LAST_MINUTES and told < FIRST_MINUTES:
+        return local.date() + timedelta(days=1)
+    return local.date()
 
 
 def filled(rows: Any) -> Any:

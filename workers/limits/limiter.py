@@ -101,11 +101,14 @@ class Limiter:
         seconds = max(SHORTEST_CLOSED_SECONDS, refusal.retry_after)
         scope = bucket.venue if status == BLOCKED else f"{bucket.venue} {bucket.group}"
         log.warning("%s refused for rate (%s): closed for %g s in all processes", scope, status, seconds)
-        # also here, for the case that Redis goes away before it opens
+        # also here, for the case that Redis is away, or goes away before it opens
         self._local.close(gate, seconds)
         await self._ask(self._close_script, [gate], [int(seconds * MICROSECONDS)])
 
     async def _reserve(self, bucket: Bucket, left: float, held: Slot | None, what: object, fail_closed: bool) -> Slot:
+        for gate, seconds in self._local.closed_for(bucket).items():
+            # Redis may have been away when it was closed, or have come back empty
+            await self._ask(self._close_script, [gate], [int(seconds * MICROSECONDS)])
         reply = await self._ask(
             self._reserve_script,
             [bucket.lanes, bucket.gate, bucket.venue_gate],

@@ -45,6 +45,12 @@ class LocalSlots:
         self._next[bucket.lanes] = at + bucket.window / bucket.requests / SHARE
         return Slot(at - now)
 
+    def closed_for(self, bucket: Bucket) -> dict[str, float]:
+        """The gates of the bucket that are closed, and for how many seconds yet."""
+        now = self._clock()
+        left = {gate: self._closed.get(gate, 0.0) - now for gate in (bucket.gate, bucket.venue_gate)}
+        return {gate: seconds for gate, seconds in left.items() if seconds > 0}
+
     def close(self, gate: str, seconds: float) -> None:
         """Close a gate; one that is closed for longer stays so."""
         self._closed[gate] = max(self._closed.get(gate, 0.0), self._clock() + seconds)

@@ -25,7 +25,7 @@ from telemetry.redaction import redact
 from trading.prompt import Prompt
 from workers.llm.advice import Advice
 from workers.llm.blocks import ANY_MODEL, Blocks, digest
-from workers.llm.failures import OUTCOMES, judge
+from workers.llm.failures import OUTCOMES, judge, may_be_billed
 from workers.llm.models import keys_of, open_agent
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 # an attempt that could not end within this is not begun
 SHORTEST_SECONDS = 1.0
 LONGEST_REPLY = 20_000
-# what an answer of a model without a known price counts for in the budget
+# what an answer of a model without a known price counts for in the budget, and a request whose usage nobody told
 UNKNOWN_COST = Decimal("0.05")
 
 _tracer = trace.get_tracer("autotrader")
@@ -41,8 +41,8 @@ _tracer = trace.get_tracer("autotrader")
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One question to one model. `key` is a hash; `cost` in USD, None where the model's price is not known and no
-    answer came; `reply` is what it said, cut, and `error` why that is no advice."""
+    """One question to one model. `key` is a hash; `cost` in USD, by list prices, guessed where usage or price is not
+    known; `reply` is what it said, cut, and `error` why that is no advice."""
 
     model: str
     key: str
@@ -92,10 +92,11 @@ class LlmAnalyst:
             instruments.start_at_zero(counter, model=list(models), **{attribute: names})
         instruments.start_at_zero(instruments.llm_cost, model=list(models))
 
-    async def ask(self, prompt: Prompt) -> Answer:
-        """The first advice of a model, or none. Raises `RedisError`."""
+    async def ask(self, prompt: Prompt, attempts: list[Attempt] | None = None) -> Answer:
+        """The first advice of a model, or none. Each attempt is put into `attempts` when it ends, also where this is
+        cancelled or raises: it may have cost money. Raises `RedisError`."""
         ends = time.monotonic() + self._deadline
-        attempts: list[Attempt] = []
+        attempts = [] if attempts is None else attempts
         outcome, asked = "closed", ""
         for model, keys in self._models.items():
             for key in self._in_turn(keys):
@@ -104,9 +105,8 @@ class LlmAnalyst:
                     return Answer(None, asked or model, "deadline", tuple(attempts))
                 if await self._blocks.is_closed(model, key):
                     continue
-                advice, attempt, go_on = await self._attempt(model, key, prompt, min(left, self._timeout))
-                attempts.append(attempt)
-                outcome, asked = attempt.outcome, model
+                advice, go_on = await self._attempt(model, key, prompt, min(left, self._timeout), attempts)
+                outcome, asked = attempts[-1].outcome, model
                 if advice is not None:
                     return Answer(advice, model, outcome, tuple(attempts))
                 if not go_on:
@@ -118,11 +118,12 @@ class LlmAnalyst:
         return iter((*keys[start:], *keys[:start]))
 
     async def _attempt(
-        self, model: str, key: str, prompt: Prompt, seconds: float
-    ) -> tuple[Advice | None, Attempt, bool]:
-        """The advice or None, what is kept of the attempt, and whether another key of the model may be tried."""
+        self, model: str, key: str, prompt: Prompt, seconds: float, attempts: list[Attempt]
+    ) -> tuple[Advice | None, bool]:
+        """The advice or None, and whether another key of the model may be tried. The attempt is put into `attempts`,
+        whatever ends it."""
         usage, started = RunUsage(), time.perf_counter()
-        advice, outcome, error, go_on = None, "ok", "", False
+        advice, outcome, error, go_on, untold = None, "ok", "", False, False
         with (
             # the request's own span has the names of `gen_ai.`: whoever counts those would count this one, too
             _tracer.start_as_current_span("call_gemini_api", attributes={"llm.model": model}) as span,
@@ -130,29 +131,34 @@ class LlmAnalyst:
         ):
             try:
                 advice = await _run(self._agents[model, key], prompt, seconds, usage)
+            except asyncio.CancelledError:
+                outcome, error, untold = "cancelled", "cancelled before the model had answered", True
+                raise
             except Exception as raised:  # noqa: BLE001 - `judge` raises again what is no failure of a model
+                outcome, untold = "error", may_be_billed(raised)
+                error = redact(str(raised) or type(raised).__name__, self._secrets)[:LONGEST_REPLY]
                 failure = judge(raised)
                 outcome, go_on = failure.outcome, failure.next_key
-                error = redact(str(raised) or type(raised).__name__, self._secrets)[:LONGEST_REPLY]
                 if failure.closed:
                     await self._blocks.close(ANY_MODEL if failure.whole_key else model, key, failure.closed, outcome)
                 log.warning("%s gave no advice: %s (%s)", model, outcome, error[:300])
                 span.set_status(Status(StatusCode.ERROR, outcome))
-            span.set_attribute("result", outcome)
-        seconds_taken = time.perf_counter() - started
-        attempt = Attempt(
-            model=model,
-            key=digest(key) if key else "",
-            outcome=outcome,
-            seconds=seconds_taken,
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            cost=_cost(usage),
-            reply=redact(_reply(messages), self._secrets)[:LONGEST_REPLY],
-            error=error,
-        )
-        _count(attempt)
-        return advice, attempt, go_on
+            finally:
+                span.set_attribute("result", outcome)
+                attempt = Attempt(
+                    model=model,
+                    key=digest(key) if key else "",
+                    outcome=outcome,
+                    seconds=time.perf_counter() - started,
+                    input_tokens=usage.input_tokens,
+                    output_tokens=usage.output_tokens,
+                    cost=_cost(usage, untold=untold),
+                    reply=redact(_reply(messages), self._secrets)[:LONGEST_REPLY],
+                    error=error,
+                )
+                attempts.append(attempt)
+                _count(attempt)
+        return advice, go_on
 
 
 async def _run(agent: Agent[None, Advice], prompt: Prompt, seconds: float, usage: RunUsage) -> Advice:
@@ -162,10 +168,13 @@ async def _run(agent: Agent[None, Advice], prompt: Prompt, seconds: float, usage
     return found.output
 
 
-def _cost(usage: RunUsage) -> Decimal:
-    if usage.cost is not None:
-        return Decimal(usage.cost)
-    return UNKNOWN_COST * usage.requests if usage.output_tokens else Decimal(0)
+def _cost(usage: RunUsage, *, untold: bool) -> Decimal:
+    """What the attempt cost, in USD; `untold` says that its last request may have cost what `usage` does not tell."""
+    guessed = usage.unmeasured_requests + untold
+    if usage.cost is None and (usage.input_tokens or usage.output_tokens):
+        # answers of a model without a known price
+        guessed += max(1, usage.requests - usage.unmeasured_requests)
+    return Decimal(usage.cost or 0) + UNKNOWN_COST * guessed
 
 
 def _reply(messages: Sequence[ModelMessage]) -> str:

@@ -9,6 +9,7 @@ from pydantic_ai.exceptions import (
     ModelAPIError,
     ModelAuthenticationError,
     ModelConnectionError,
+    ModelHTTPError,
     ModelNotFoundError,
     ModelQuotaExceededError,
     ModelRateLimitError,
@@ -25,6 +26,8 @@ FAULTY_SECONDS = 60.0
 BAD_KEY_SECONDS = 3600.0
 # no provider's word closes a model for longer
 LONGEST_SECONDS = 86_400.0
+# how HTTP clients name that they had no connection
+NEVER_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ClientConnectorError", "gaierror"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Failure:
 
 OUTCOMES = (
     "ok", "timeout", "throttled", "quota", "bad_key", "unavailable", "unknown_model", "safety", "truncated",
-    "invalid", "unreachable", "error",
+    "invalid", "unreachable", "error", "cancelled",
 )  # fmt: skip
 
 
@@ -70,6 +73,28 @@ def judge(error: Exception) -> Failure:
         case ModelAPIError():
             return Failure("error")
     raise error
+
+
+def may_be_billed(error: BaseException) -> bool:
+    """Whether a request that ended so may cost money that no usage tells of: it was sent, and neither an answer nor a
+    refusal came back, or it was given up before."""
+    match error:
+        case ModelHTTPError() | UnexpectedModelBehavior():
+            # refused, or an answer, which tells its usage
+            return False
+        case ModelConnectionError():
+            return not _never_sent(error)
+    return True
+
+
+def _never_sent(error: BaseException) -> bool:
+    """Whether no connection was made; asked by name, for each provider has an HTTP client of its own."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConnectionRefusedError) or type(cause).__name__ in NEVER_SENT:
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def _asked(error: ModelAPIError, default: float) -> float:

@@ -20,7 +20,7 @@ from workers.errors import (
     Unreachable,
     VenueError,
 )
-from workers.http import Judge, VenueHttp, request_json
+from workers.http import Judge, NotSent, VenueHttp, request_json
 from workers.upbit import errors
 from workers.upbit.auth import Keys, authorization, pairs, sent_query
 from workers.upbit.orders import NewOrder
@@ -85,8 +85,9 @@ class UpbitExchange:
         """Send the order, once. It was accepted if this returns.
 
         It was not created if this raises `Rejected`, `Throttled`, `UnknownSymbol`, `BadCredentials` or
-        `Unreachable` (no connection was made). Whatever else happens proves nothing and is `Unproven`. Of the
-        refusals `duplicated_identifier` says only that this request created nothing: an earlier one may have.
+        `Unreachable` (no connection was made, or its time was over before: `NotSent`). Whatever else happens proves
+        nothing and is `Unproven`. Of the refusals `duplicated_identifier` says only that this request created nothing:
+        an earlier one may have.
         """
         call = Call(SERVICE, "place_order", order.symbol)
         return await self._send(call, "POST", "orders", Placed, _refuses_order, body=order.body(), fail_closed=True)
@@ -243,8 +244,8 @@ class _Answer:
 def _outcome(call: Call, answer: _Answer, error: VenueError, proves: Proof) -> VenueError:
     """The error to raise for an order: the same one where it proves that nothing was changed, else `Unproven`."""
     if answer.status is None:
-        if isinstance(error, Throttled):
-            # our own gate was closed, nothing was sent
+        if isinstance(error, Throttled | NotSent):
+            # our own gate was closed, or its time was over: nothing was sent
             return error
         if isinstance(error.__context__, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
             return Unreachable(str(error))
