@@ -91,6 +91,7 @@ def asked(
         "arming length": (lambda its: operate.arm_market(its, "upbit", "30d"), LIVE),
         "no id": (lambda its: operate.explain(its, "nonsense"), {}),
         "no analysis": (lambda its: operate.explain(its, str(uuid.UUID(int=0))), {}),
+        "no symbol": (lambda its: operate.set_trading_state(its, "halted", "upbit", "KRW-NONE", "test", 0), {}),
         "strategy": (operate.show_locks, {"strategy_file": bad_strategy}),
         "no result": (lambda its: operate.analyze_now(its, "upbit", BTC, 0), {}),
         "task failed": (lambda its: operate.analyze_now(its, "upbit", BTC, 30), {}),
