@@ -11,6 +11,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -110,7 +111,7 @@ def seen(flower: Flower, task_id: str, state: str) -> dict[str, Any]:
         task: dict[str, Any] = tasks.get(task_id, {})
         return task if task.get("state") == state else None
 
-    found: dict[str, Any] = wait_for(f"{task_id} in state {state}", in_state)
+    found: dict[str, Any] = wait_for(f"{task_id} in state {state}", in_state, 90)
     return found
 
 
@@ -213,6 +214,11 @@ def test_tasks_are_seen_without_the_secrets_they_carry(world: World, celery_work
 
 def test_a_restart_keeps_the_tasks_and_the_prefix_is_kept_to(world: World, celery_worker: LocalWorker) -> None:
     flower = Flower(world, FLOWER_URL_PREFIX="/flower/", FLOWER_MAX_TASKS="3")
+    # it has begun to listen once it shows any
+    listening = time.monotonic() + 120
+    while not flower.json("/api/tasks") and time.monotonic() < listening:
+        publish(world, "tasks.heartbeat.heartbeat", "upbit")
+        time.sleep(2)
     # one after the other: of those that are done side by side, the last event may be of any
     for _ in range(5):
         task = publish(world, "tasks.heartbeat.heartbeat", "upbit")

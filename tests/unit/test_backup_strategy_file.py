@@ -53,6 +53,7 @@ def test_of_the_stack_it_is_taken_from_a_container(root: Path) -> None:
 
 
 def test_one_that_no_container_has_is_told_of(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("WARNING")
     assert "strategy.json" not in kept(root, IN_THE_STACK)
     assert f"STRATEGY_FILE IS NOT IN THIS BACKUP: {PATH} is in no container of the stack" in caplog.text
 
@@ -67,6 +68,7 @@ def test_a_rehearsal_that_has_none_is_told_nothing(
 
 
 def test_without_containers_it_is_a_file_here(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("WARNING")
     here, nobody = root / "mine.json", Server("autotrader", {"PGHOST": "127.0.0.1", "PGPORT": "1"})
     here.write_text("{}", encoding="utf-8")
     (root / ".env").write_text(f"STRATEGY_FILE={here}\n", encoding="utf-8")
